@@ -1,0 +1,54 @@
+//! A laboratory of network namespaces for whole-system tests.
+//!
+//! A [`Lab`] is one Ethernet switch (a bridge in a namespace of its own) with [`Host`]s plugged
+//! into it; every host is a namespace without a default route, so nothing that a test starts can
+//! reach beyond the switch. A [`Service`] is our own node in a host, run as a normal user.
+//! Everything is ended by pid and removed when the values are dropped.
+//!
+//! The laboratory starts what `make shared_lib` built and never builds anything itself.
+
+mod host;
+mod process;
+mod service;
+mod stock;
+
+pub use host::{Host, Lab};
+pub use process::{Daemon, Output, run, wait_for};
+pub use service::{Service, ServiceOptions};
+pub use stock::{Stock, stock_binary};
+
+use std::path::PathBuf;
+
+/// The folder that `make shared_lib` fills (`ZT_BUILD` overrides it).
+///
+/// # Panics
+/// When the binaries are not there: a test never skips a missing prerequisite.
+#[must_use]
+pub fn build_dir() -> PathBuf {
+    let dir = std::env::var_os("ZT_BUILD").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../build")),
+        PathBuf::from,
+    );
+    let dir = dir
+        .canonicalize()
+        .unwrap_or_else(|e| panic!("{}: {e}; run `make shared_lib` first", dir.display()));
+    for name in [
+        "zerotier-sdk-service",
+        "zerotier-cli",
+        "zerotier-idtool",
+        "libztintercept.so",
+    ] {
+        assert!(
+            dir.join(name).exists(),
+            "{} is missing; run `make shared_lib` first",
+            dir.join(name).display()
+        );
+    }
+    dir
+}
+
+/// A program of `tests/programs`.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/programs")).join(name)
+}

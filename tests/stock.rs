@@ -1,0 +1,163 @@
+//! Our node among stock zerotier-one nodes, where `ZT_ONE` names a stock binary.
+//!
+//! Stock software is not part of this project and its package is not in Debian, so these tests
+//! say that they had no peer and end when the variable is unset.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use zt_tests::{Daemon, Host, Lab, Service, ServiceOptions, Stock, run, stock_binary, wait_for};
+
+const POOL: &str = "10.147.20";
+const SIZE: usize = 64 << 20;
+
+/// A folder with a page and 64 MiB of noise, and the noise's digest.
+fn content(host: &Host) -> String {
+    let noise: Vec<u8> = (0..SIZE / 8)
+        .flat_map(|i| (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
+        .collect();
+    std::fs::write(host.dir().join("noise"), noise).expect("noise");
+    std::fs::write(host.dir().join("index.html"), "hello from the LAN\n").expect("page");
+    sha256(&mut host.command("sha256sum"), &host.dir().join("noise"))
+}
+
+fn sha256(command: &mut Command, file: &Path) -> String {
+    let mut command = std::mem::replace(command, Command::new("true"));
+    command.arg(file);
+    let text = run(command, Duration::from_secs(30)).expect_ok("sha256sum");
+    text.split_whitespace().next().expect("digest").to_owned()
+}
+
+fn http_server(mut python: Command, host: &Host) -> Daemon {
+    python.args(["-u", "-m", "http.server", "80", "--directory"]);
+    python.arg(host.dir());
+    let server = Daemon::start(python, &host.dir().join("http.log"));
+    wait_for("the web server", Duration::from_secs(5), || {
+        server.log().contains("Serving").then_some(())
+    });
+    server
+}
+
+/// Fetches the page and the noise with `curl` (made anew for each by the closure).
+fn fetch(curl: &dyn Fn() -> Command, host: &Host, address: &str, digest: &str) {
+    let mut page = curl();
+    page.args(["-sS", "-m", "20", &format!("http://{address}/")]);
+    let page = run(page, Duration::from_secs(30)).expect_ok("fetching the page");
+    assert_eq!(page, "hello from the LAN\n");
+    let file = host.dir().join("fetched");
+    let mut noise = curl();
+    noise.args(["-sS", "-m", "100", &format!("http://{address}/noise"), "-o"]);
+    noise.arg(&file);
+    let _ = run(noise, Duration::from_secs(110)).expect_ok("fetching 64 MiB");
+    assert_eq!(sha256(&mut host.command("sha256sum"), &file), digest);
+}
+
+/// Asserts that a packet from `from` sealed with AES-GMAC-SIV (suite 3, VL1 §2.1) and long enough
+/// to be a frame passes by while `traffic` runs.
+fn sees_suite_3(host: &Host, from: &str, traffic: impl FnOnce()) {
+    let mut tcpdump = host.command("tcpdump");
+    let filter = format!("src host {from} and udp and udp[26] & 0x38 = 0x18 and udp[4:2] > 100");
+    tcpdump.args(["-i", "eth0", "-n", "-c", "1", "--immediate-mode", &filter]);
+    let mut tcpdump = Daemon::start(tcpdump, &host.dir().join("tcpdump.log"));
+    wait_for("tcpdump", Duration::from_secs(5), || {
+        tcpdump.log().contains("listening").then_some(())
+    });
+    traffic();
+    wait_for("a frame in suite 3", Duration::from_secs(5), || {
+        tcpdump.ended()
+    });
+}
+
+fn ping(command: Command, address: &str) {
+    let mut command = command;
+    command.args(["-c", "3", "-i", "0.2", "-W", "5", address]);
+    let _ = run(command, Duration::from_secs(30)).expect_ok("ping");
+}
+
+/// Everything that a stock member and ours do with each other once both have an address.
+fn exchange(stock: &Stock<'_>, ours: &Service<'_>, hosts: (&Host, &Host), network: &str) {
+    let (stock_host, our_host) = hosts;
+    let stock_address = stock.wait_address(network);
+    let our_address = ours.wait_address(network);
+
+    let started = Instant::now();
+    ping(stock_host.command("ping"), &our_address);
+    wait_for("a direct path", Duration::from_secs(5), || {
+        let peer = ours.api("GET", &format!("/peer/{}", stock.address()), None);
+        let paths = peer["paths"].as_array()?;
+        paths
+            .iter()
+            .any(|p| {
+                p["address"]
+                    .as_str()
+                    .is_some_and(|a| a.starts_with(stock_host.address()))
+            })
+            .then_some(())
+    });
+    println!("direct after {:?}", started.elapsed());
+
+    let digest = content(our_host);
+    assert_eq!(content(stock_host), digest);
+    {
+        let _server = http_server(ours.intercepted(network, "python3"), our_host);
+        sees_suite_3(our_host, our_host.address(), || {
+            fetch(
+                &|| stock_host.command("curl"),
+                stock_host,
+                &our_address,
+                &digest,
+            );
+        });
+    }
+    let _server = http_server(stock_host.command("python3"), stock_host);
+    sees_suite_3(our_host, stock_host.address(), || {
+        fetch(
+            &|| ours.intercepted(network, "curl"),
+            our_host,
+            &stock_address,
+            &digest,
+        );
+    });
+}
+
+#[test]
+fn a_member_of_a_stock_root_and_controller() {
+    let Some(binary) = stock_binary() else {
+        println!("ZT_ONE is unset: no stock zerotier-one to test against");
+        return;
+    };
+    let lab = Lab::new();
+    let (root_host, stock_host, our_host) = (lab.host(), lab.host(), lab.host());
+    let root = Stock::start_root(&binary, &root_host);
+    let network = root.create_network(POOL);
+    let planet = root.home().join("planet");
+    let stock = Stock::start(&binary, &stock_host, &planet);
+    let ours = Service::start(
+        &our_host,
+        &ServiceOptions {
+            planet: Some(planet),
+            ..ServiceOptions::default()
+        },
+    );
+    root.authorize(&network, &stock.address());
+    root.authorize(&network, &ours.address());
+    stock.join(&network);
+    let _ = ours.cli(&["join", &network]);
+    exchange(&stock, &ours, (&stock_host, &our_host), &network);
+}
+
+#[test]
+fn a_root_and_controller_of_stock_members() {
+    let Some(binary) = stock_binary() else {
+        println!("ZT_ONE is unset: no stock zerotier-one to test against");
+        return;
+    };
+    let lab = Lab::new();
+    let (root_host, stock_host, our_host) = (lab.host(), lab.host(), lab.host());
+    let (root, network) = Service::start_lan(&root_host, POOL);
+    let stock = Stock::start(&binary, &stock_host, &root.home().join("planet"));
+    root.authorize(&network, &stock.address());
+    stock.join(&network);
+    let (ours, _) = Service::start_member(&our_host, &root, &network);
+    exchange(&stock, &ours, (&stock_host, &our_host), &network);
+}

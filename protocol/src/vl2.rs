@@ -1,0 +1,1 @@
+//! VL2: networks, credentials, rules and multicast over VL1.

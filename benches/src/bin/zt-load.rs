@@ -1,0 +1,178 @@
+//! Both ends of a load: an ordinary program of the kernel's socket calls that knows nothing of
+//! what carries it.
+//!
+//! ```text
+//! zt-load serve PORT
+//! zt-load bulk ADDRESS PORT SECONDS STREAMS     bytes and seconds
+//! zt-load latency ADDRESS PORT COUNT            1-byte requests: p50 and p99 in microseconds
+//! zt-load connect ADDRESS PORT SECONDS THREADS  connections opened, served and closed, a second
+//! zt-load hold ADDRESS PORT COUNT               opens COUNT connections and keeps them
+//! ```
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+const BLOCK: usize = 128 << 10;
+
+fn serve_one(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut kind = [0];
+    stream.read_exact(&mut kind)?;
+    match kind[0] {
+        b'B' => {
+            // The total goes back after the end of file: the client knows that all arrived.
+            let mut block = vec![0; BLOCK];
+            let mut total = 0u64;
+            loop {
+                match stream.read(&mut block)? {
+                    0 => break,
+                    n => total += n as u64,
+                }
+            }
+            stream.write_all(&total.to_be_bytes())
+        }
+        _ => {
+            // Echo byte by byte until the client leaves.
+            stream.write_all(&kind)?;
+            while stream.read(&mut kind)? == 1 {
+                stream.write_all(&kind)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn serve(port: u16) -> std::io::Result<()> {
+    let listener = TcpListener::bind(("0.0.0.0", port))?;
+    println!("listening");
+    for stream in listener.incoming() {
+        let stream = stream?;
+        std::thread::Builder::new()
+            .stack_size(64 << 10)
+            .spawn(move || serve_one(stream))?;
+    }
+    Ok(())
+}
+
+fn bulk(peer: (&str, u16), seconds: u64, streams: usize) -> std::io::Result<()> {
+    let started = Instant::now();
+    let threads: Vec<_> = (0..streams)
+        .map(|_| {
+            let stream = TcpStream::connect(peer);
+            std::thread::spawn(move || -> std::io::Result<u64> {
+                let mut stream = stream?;
+                let block = vec![b'B'; BLOCK];
+                let mut sent = 0;
+                while started.elapsed() < Duration::from_secs(seconds) {
+                    stream.write_all(&block)?;
+                    sent += BLOCK as u64;
+                }
+                stream.shutdown(std::net::Shutdown::Write)?;
+                let mut total = [0; 8];
+                stream.read_exact(&mut total)?;
+                let total = u64::from_be_bytes(total);
+                // The first byte chose the service.
+                if total + 1 == sent {
+                    Ok(sent)
+                } else {
+                    Err(std::io::Error::other(format!("sent {sent}, arrived {total}")))
+                }
+            })
+        })
+        .collect();
+    let mut bytes = 0;
+    for thread in threads {
+        bytes += thread.join().map_err(|_| std::io::Error::other("a stream's thread panicked"))??;
+    }
+    println!("{bytes} {}", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn latency(peer: (&str, u16), count: usize) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(peer)?;
+    stream.set_nodelay(true)?;
+    let mut byte = [b'R'];
+    let mut times = Vec::with_capacity(count);
+    for _ in 0..count + 100 {
+        let started = Instant::now();
+        stream.write_all(&byte)?;
+        stream.read_exact(&mut byte)?;
+        times.push(started.elapsed());
+    }
+    let mut times = times.split_off(100);
+    times.sort_unstable();
+    let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)].as_secs_f64() * 1e6;
+    println!("{:.1} {:.1}", at(50), at(99));
+    Ok(())
+}
+
+fn connections(peer: (&str, u16), seconds: u64, threads: usize) -> std::io::Result<()> {
+    let done = AtomicU64::new(0);
+    let started = Instant::now();
+    std::thread::scope(|scope| -> std::io::Result<()> {
+        let workers: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(|| -> std::io::Result<()> {
+                    while started.elapsed() < Duration::from_secs(seconds) {
+                        let mut stream = TcpStream::connect(peer)?;
+                        let mut byte = [b'C'];
+                        stream.write_all(&byte)?;
+                        stream.read_exact(&mut byte)?;
+                        drop(stream);
+                        done.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        for worker in workers {
+            worker.join().map_err(|_| std::io::Error::other("a worker panicked"))??;
+        }
+        Ok(())
+    })?;
+    println!("{:.0}", done.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn hold(peer: (&str, u16), count: usize) -> std::io::Result<()> {
+    let mut streams = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut stream = TcpStream::connect(peer)?;
+        let mut byte = [b'H'];
+        stream.write_all(&byte)?;
+        stream.read_exact(&mut byte)?;
+        streams.push(stream);
+    }
+    println!("holding {}", streams.len());
+    std::thread::sleep(Duration::from_secs(60));
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let number = |text: &str| text.parse::<u64>().unwrap_or(0);
+    let port = |text: &str| text.parse::<u16>().unwrap_or(0);
+    let result = match arguments.as_slice() {
+        ["serve", p] => serve(port(p)),
+        ["bulk", a, p, seconds, streams] => {
+            bulk((a, port(p)), number(seconds), number(streams) as usize)
+        }
+        ["latency", a, p, count] => latency((a, port(p)), number(count) as usize),
+        ["connect", a, p, seconds, threads] => {
+            connections((a, port(p)), number(seconds), number(threads) as usize)
+        }
+        ["hold", a, p, count] => hold((a, port(p)), number(count) as usize),
+        _ => Err(std::io::Error::other("see the head of zt-load.rs for the arguments")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("zt-load: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

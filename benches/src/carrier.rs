@@ -1,0 +1,70 @@
+//! What carries the load: two hosts, how to start a program on each, whose cost to count.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+use zt_tests::{Daemon, run, wait_for};
+
+/// The port that `zt-load serve` listens on.
+pub(crate) const PORT: &str = "5201";
+
+/// How to start a program on a host.
+pub(crate) type Start<'a> = &'a dyn Fn(&str) -> Command;
+
+/// One way from a client to a server.
+pub(crate) struct Carrier<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) server: Start<'a>,
+    pub(crate) client: Start<'a>,
+    /// The server's address as the client sees it.
+    pub(crate) address: String,
+    /// Processes whose CPU time and memory are the carrier's cost.
+    pub(crate) services: Vec<u32>,
+    pub(crate) scratch: PathBuf,
+}
+
+fn load() -> String {
+    let path = std::env::current_exe().expect("own path");
+    let path = path.with_file_name("zt-load");
+    assert!(path.exists(), "{} is missing; use `make bench`", path.display());
+    path.to_string_lossy().into_owned()
+}
+
+impl Carrier<'_> {
+    /// Starts `zt-load serve` and waits until it listens.
+    pub(crate) fn serve(&self) -> Daemon {
+        let mut command = (self.server)(&load());
+        command.args(["serve", PORT]);
+        let log = self.scratch.join("load.log");
+        let _ = std::fs::remove_file(&log);
+        let server = Daemon::start(command, &log);
+        wait_for("zt-load serve", Duration::from_secs(5), || {
+            server.log().contains("listening").then_some(())
+        });
+        server
+    }
+
+    /// `zt-load MODE ADDRESS PORT …` on the client's host.
+    pub(crate) fn client_command(&self, mode: &str, arguments: &[&str]) -> Command {
+        let mut command = (self.client)(&load());
+        command.args([mode, &self.address, PORT]).args(arguments);
+        command
+    }
+
+    /// Runs a client to its end and returns the numbers that it printed.
+    pub(crate) fn client(&self, mode: &str, arguments: &[&str]) -> Vec<f64> {
+        let command = self.client_command(mode, arguments);
+        let text = run(command, Duration::from_secs(60)).expect_ok(mode);
+        text.split_whitespace()
+            .map(|number| number.parse().expect("a number"))
+            .collect()
+    }
+
+    /// Lets the nodes meet and find their direct path before anything is measured.
+    pub(crate) fn warm_up(&self) {
+        let _server = self.serve();
+        let _ = self.client("latency", &["200"]);
+        std::thread::sleep(Duration::from_secs(2));
+        let _ = self.client("bulk", &["1", "1"]);
+    }
+}

@@ -1,0 +1,123 @@
+//! The figures of one carrier.
+
+use crate::carrier::Carrier;
+use std::fs;
+use std::time::Duration;
+use zt_tests::{Daemon, wait_for};
+
+/// Medians over the rounds; `None` where a figure has no meaning for the carrier.
+#[derive(Debug, Clone)]
+pub(crate) struct Figures {
+    pub(crate) name: &'static str,
+    /// Gbit/s of program data with one stream.
+    pub(crate) one_stream: f64,
+    /// Gbit/s of program data with four streams.
+    pub(crate) four_streams: f64,
+    /// CPU seconds of the carrier's processes per gigabyte, one stream.
+    pub(crate) service_cpu: Option<f64>,
+    /// CPU seconds of the whole machine per gigabyte, one stream.
+    pub(crate) machine_cpu: f64,
+    /// Microseconds of a 1-byte request.
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    /// Connections opened, served and closed a second by eight at a time.
+    pub(crate) connections: f64,
+    /// KiB resident of the serving node, idle after the start.
+    pub(crate) idle: Option<f64>,
+    /// Bytes resident of the serving node per open idle connection.
+    pub(crate) per_connection: Option<f64>,
+}
+
+const HELD: usize = 1000;
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Clock ticks are 1/100 s on every Linux that this runs on (`getconf CLK_TCK`).
+const TICKS: f64 = 100.0;
+
+/// User and system seconds that a process has used.
+fn process_cpu(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the service lives");
+    let after_name = stat.rsplit(") ").next().expect("stat");
+    let fields: Vec<&str> = after_name.split(' ').collect();
+    // proc(5): utime and stime are fields 14 and 15; the state, field 3, is fields[0] here.
+    [11, 12]
+        .iter()
+        .map(|&i| fields[i].parse::<f64>().expect("ticks"))
+        .sum::<f64>()
+        / TICKS
+}
+
+/// Busy seconds of all processors.
+fn machine_cpu() -> f64 {
+    let stat = fs::read_to_string("/proc/stat").expect("/proc/stat");
+    let numbers: Vec<f64> = stat
+        .lines()
+        .next()
+        .expect("cpu line")
+        .split_whitespace()
+        .skip(1)
+        .map(|n| n.parse().expect("ticks"))
+        .collect();
+    // user nice system idle iowait irq softirq steal: all but idle, iowait and steal.
+    (numbers.iter().take(7).sum::<f64>() - numbers[3] - numbers[4]) / TICKS
+}
+
+fn resident_kib(pid: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the service lives");
+    let line = status.lines().find(|l| l.starts_with("VmRSS:")).expect("VmRSS");
+    line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("KiB")
+}
+
+/// One bulk transfer: Gbit/s, service CPU and machine CPU per gigabyte.
+fn bulk(carrier: &Carrier<'_>, streams: &str) -> (f64, f64, f64) {
+    let services = || carrier.services.iter().map(|&pid| process_cpu(pid)).sum::<f64>();
+    let before = (services(), machine_cpu());
+    let numbers = carrier.client("bulk", &["4", streams]);
+    let gigabytes = numbers[0] / 1e9;
+    (
+        gigabytes * 8.0 / numbers[1],
+        (services() - before.0) / gigabytes,
+        (machine_cpu() - before.1) / gigabytes,
+    )
+}
+
+/// Measures everything, each throughput and latency figure `rounds` times.
+pub(crate) fn all(carrier: &Carrier<'_>, rounds: u32) -> Figures {
+    eprintln!("measuring: {}", carrier.name);
+    let serving = carrier.services.first().copied();
+    let idle = serving.map(resident_kib);
+    let _server = carrier.serve();
+    let singles: Vec<_> = (0..rounds).map(|_| bulk(carrier, "1")).collect();
+    let fours: Vec<_> = (0..rounds).map(|_| bulk(carrier, "4").0).collect();
+    let latencies: Vec<_> = (0..rounds)
+        .map(|_| carrier.client("latency", &["5000"]))
+        .collect();
+    let connections: Vec<_> = (0..rounds)
+        .map(|_| carrier.client("connect", &["2", "8"])[0])
+        .collect();
+    let per_connection = serving.map(|pid| {
+        let before = resident_kib(pid);
+        let log = carrier.scratch.join("hold.log");
+        let hold = Daemon::start(carrier.client_command("hold", &[&HELD.to_string()]), &log);
+        wait_for("the held connections", Duration::from_secs(60), || {
+            hold.log().contains("holding").then_some(())
+        });
+        (resident_kib(pid) - before) * 1024.0 / HELD as f64
+    });
+    Figures {
+        name: carrier.name,
+        one_stream: median(singles.iter().map(|r| r.0).collect()),
+        four_streams: median(fours),
+        service_cpu: serving.map(|_| median(singles.iter().map(|r| r.1).collect())),
+        machine_cpu: median(singles.iter().map(|r| r.2).collect()),
+        p50: median(latencies.iter().map(|r| r[0]).collect()),
+        p99: median(latencies.iter().map(|r| r[1]).collect()),
+        connections: median(connections),
+        idle,
+        per_connection,
+    }
+}

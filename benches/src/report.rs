@@ -1,0 +1,57 @@
+//! The table for people and the JSON line for scripts.
+
+use crate::measure::Figures;
+use serde_json::{Value, json};
+
+fn row(title: &str, carriers: &[Figures], cell: impl Fn(&Figures) -> Option<f64>, digits: usize) {
+    print!("{title:<44}");
+    for carrier in carriers {
+        match cell(carrier) {
+            Some(value) => print!(" {value:>14.digits$}"),
+            None => print!(" {:>14}", "–"),
+        }
+    }
+    println!();
+}
+
+/// Prints all figures, then the ratios to stock where it was measured.
+pub(crate) fn print(carriers: &[Figures]) {
+    print!("{:<44}", "");
+    for carrier in carriers {
+        print!(" {:>14}", carrier.name);
+    }
+    println!();
+    row("throughput, 1 stream (Gbit/s)", carriers, |f| Some(f.one_stream), 2);
+    row("throughput, 4 streams (Gbit/s)", carriers, |f| Some(f.four_streams), 2);
+    row("CPU of both services (s/GB)", carriers, |f| f.service_cpu, 2);
+    row("CPU of the whole machine (s/GB)", carriers, |f| Some(f.machine_cpu), 2);
+    row("1-byte request, p50 (µs)", carriers, |f| Some(f.p50), 0);
+    row("1-byte request, p99 (µs)", carriers, |f| Some(f.p99), 0);
+    row("new connections, 8 at a time (1/s)", carriers, |f| Some(f.connections), 0);
+    row("service memory, idle (KiB)", carriers, |f| f.idle, 0);
+    row("service memory per open connection (bytes)", carriers, |f| f.per_connection, 0);
+    if let [_, ours, stock] = carriers {
+        println!();
+        println!(
+            "against stock: {:.1} times the throughput (1 stream), {:.1} times (4 streams),",
+            ours.one_stream / stock.one_stream,
+            ours.four_streams / stock.four_streams,
+        );
+        let cpu = ours.service_cpu.unwrap_or(f64::NAN) / stock.service_cpu.unwrap_or(f64::NAN);
+        println!(
+            "{cpu:.2} of its CPU per gigabyte, {:.2} of its latency (p50), {:.2} (p99)",
+            ours.p50 / stock.p50,
+            ours.p99 / stock.p99,
+        );
+    }
+    println!("{}", Value::Array(carriers.iter().map(as_json).collect()));
+}
+
+fn as_json(f: &Figures) -> Value {
+    json!({
+        "carrier": f.name, "gbit_1": f.one_stream, "gbit_4": f.four_streams,
+        "service_cpu_s_per_gb": f.service_cpu, "machine_cpu_s_per_gb": f.machine_cpu,
+        "p50_us": f.p50, "p99_us": f.p99, "connections_per_s": f.connections,
+        "idle_kib": f.idle, "bytes_per_connection": f.per_connection,
+    })
+}

@@ -26,7 +26,11 @@ pub(crate) struct Carrier<'a> {
 fn load() -> String {
     let path = std::env::current_exe().expect("own path");
     let path = path.with_file_name("zt-load");
-    assert!(path.exists(), "{} is missing; use `make bench`", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing; use `make bench`",
+        path.display()
+    );
     path.to_string_lossy().into_owned()
 }
 

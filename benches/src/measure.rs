@@ -68,13 +68,25 @@ fn machine_cpu() -> f64 {
 
 fn resident_kib(pid: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the service lives");
-    let line = status.lines().find(|l| l.starts_with("VmRSS:")).expect("VmRSS");
-    line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("KiB")
+    let line = status
+        .lines()
+        .find(|l| l.starts_with("VmRSS:"))
+        .expect("VmRSS");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|n| n.parse().ok())
+        .expect("KiB")
 }
 
 /// One bulk transfer: Gbit/s, service CPU and machine CPU per gigabyte.
 fn bulk(carrier: &Carrier<'_>, streams: &str) -> (f64, f64, f64) {
-    let services = || carrier.services.iter().map(|&pid| process_cpu(pid)).sum::<f64>();
+    let services = || {
+        carrier
+            .services
+            .iter()
+            .map(|&pid| process_cpu(pid))
+            .sum::<f64>()
+    };
     let before = (services(), machine_cpu());
     let numbers = carrier.client("bulk", &["4", streams]);
     let gigabytes = numbers[0] / 1e9;

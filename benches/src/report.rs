@@ -21,15 +21,45 @@ pub(crate) fn print(carriers: &[Figures]) {
         print!(" {:>14}", carrier.name);
     }
     println!();
-    row("throughput, 1 stream (Gbit/s)", carriers, |f| Some(f.one_stream), 2);
-    row("throughput, 4 streams (Gbit/s)", carriers, |f| Some(f.four_streams), 2);
-    row("CPU of both services (s/GB)", carriers, |f| f.service_cpu, 2);
-    row("CPU of the whole machine (s/GB)", carriers, |f| Some(f.machine_cpu), 2);
+    row(
+        "throughput, 1 stream (Gbit/s)",
+        carriers,
+        |f| Some(f.one_stream),
+        2,
+    );
+    row(
+        "throughput, 4 streams (Gbit/s)",
+        carriers,
+        |f| Some(f.four_streams),
+        2,
+    );
+    row(
+        "CPU of both services (s/GB)",
+        carriers,
+        |f| f.service_cpu,
+        2,
+    );
+    row(
+        "CPU of the whole machine (s/GB)",
+        carriers,
+        |f| Some(f.machine_cpu),
+        2,
+    );
     row("1-byte request, p50 (µs)", carriers, |f| Some(f.p50), 0);
     row("1-byte request, p99 (µs)", carriers, |f| Some(f.p99), 0);
-    row("new connections, 8 at a time (1/s)", carriers, |f| Some(f.connections), 0);
+    row(
+        "new connections, 8 at a time (1/s)",
+        carriers,
+        |f| Some(f.connections),
+        0,
+    );
     row("service memory, idle (KiB)", carriers, |f| f.idle, 0);
-    row("service memory per open connection (bytes)", carriers, |f| f.per_connection, 0);
+    row(
+        "service memory per open connection (bytes)",
+        carriers,
+        |f| f.per_connection,
+        0,
+    );
     if let [_, ours, stock] = carriers {
         println!();
         println!(

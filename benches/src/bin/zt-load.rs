@@ -78,14 +78,18 @@ fn bulk(peer: (&str, u16), seconds: u64, streams: usize) -> std::io::Result<()> 
                 if total + 1 == sent {
                     Ok(sent)
                 } else {
-                    Err(std::io::Error::other(format!("sent {sent}, arrived {total}")))
+                    Err(std::io::Error::other(format!(
+                        "sent {sent}, arrived {total}"
+                    )))
                 }
             })
         })
         .collect();
     let mut bytes = 0;
     for thread in threads {
-        bytes += thread.join().map_err(|_| std::io::Error::other("a stream's thread panicked"))??;
+        bytes += thread
+            .join()
+            .map_err(|_| std::io::Error::other("a stream's thread panicked"))??;
     }
     println!("{bytes} {}", started.elapsed().as_secs_f64());
     Ok(())
@@ -104,7 +108,8 @@ fn latency(peer: (&str, u16), count: usize) -> std::io::Result<()> {
     }
     let mut times = times.split_off(100);
     times.sort_unstable();
-    let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)].as_secs_f64() * 1e6;
+    let at =
+        |share: usize| times[(times.len() * share / 100).min(times.len() - 1)].as_secs_f64() * 1e6;
     println!("{:.1} {:.1}", at(50), at(99));
     Ok(())
 }
@@ -129,11 +134,16 @@ fn connections(peer: (&str, u16), seconds: u64, threads: usize) -> std::io::Resu
             })
             .collect();
         for worker in workers {
-            worker.join().map_err(|_| std::io::Error::other("a worker panicked"))??;
+            worker
+                .join()
+                .map_err(|_| std::io::Error::other("a worker panicked"))??;
         }
         Ok(())
     })?;
-    println!("{:.0}", done.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64());
+    println!(
+        "{:.0}",
+        done.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64()
+    );
     Ok(())
 }
 
@@ -166,7 +176,9 @@ fn main() -> ExitCode {
             connections((a, port(p)), number(seconds), number(threads) as usize)
         }
         ["hold", a, p, count] => hold((a, port(p)), number(count) as usize),
-        _ => Err(std::io::Error::other("see the head of zt-load.rs for the arguments")),
+        _ => Err(std::io::Error::other(
+            "see the head of zt-load.rs for the arguments",
+        )),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,1 +1,38 @@
-//! Room under construction.
+//! One IP host for one virtual network, sans-IO: neighbours, ICMP and TCP behind five verbs.
+//!
+//! A [`Host`] takes frames and the time, and gives back frames, events and a deadline. It owns no socket, clock or
+//! thread, and knows nothing of the network that carries the frames.
+//!
+//! One turn of the owner's loop:
+//!
+//! 1. [`Host::handle_frame`] for every frame of a receive batch, [`Host::handle_timeout`] if the deadline has passed;
+//! 2. [`Host::poll_event`] until `None`: [`FlowRef::recv_with`] what is readable, fill what is writable;
+//! 3. [`Host::poll_transmit`] into the owner's [`FrameSink`]: data, and one acknowledgement a flow for the whole batch;
+//! 4. sleep until [`Host::deadline`].
+//!
+//! Nothing is dropped inside: while the sink is not ready the host keeps what it has, send rings fill up, and
+//! [`FlowRef::send_with`] takes no more.
+
+mod burst;
+mod checksum;
+mod config;
+mod event;
+mod flow;
+mod host;
+mod sink;
+mod time;
+
+pub use burst::Burst;
+pub use config::{Buffers, HostConfig, IpCidr, KeepAlive, ListenAddr, Route};
+pub use event::{ConnectFailure, FlowId, HostEvent, ListenerId, ResetReason};
+pub use flow::{FlowInfo, FlowRef, FlowState};
+pub use host::{ConnectError, Host, ListenError};
+pub use sink::FrameSink;
+pub use time::Instant;
+
+/// EtherType of IPv4.
+pub const ETHERTYPE_IPV4: u16 = 0x0800;
+/// EtherType of ARP.
+pub const ETHERTYPE_ARP: u16 = 0x0806;
+/// EtherType of IPv6.
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;

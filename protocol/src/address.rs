@@ -54,7 +54,7 @@ impl Address {
 
 impl Emit for Address {
     fn write<S: Sink>(&self, out: &mut S) {
-        out.put(&self.to_bytes());
+        out.put(&Address::to_bytes(*self));
     }
 }
 

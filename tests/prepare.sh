@@ -1,0 +1,35 @@
+#!/bin/bash
+# prepare.sh - installs what the tests use and this machine lacks (Debian packages, as root), without a question.
+#
+#   prepare.sh            everything that `make test` needs
+#   prepare.sh build      only what `make shared_lib` needs
+set -eu
+tools=(cc gcc make make)
+tests=(
+	python3 python3 curl curl nginx nginx-light ab apache2-utils tcpdump tcpdump ping iputils-ping
+	ip iproute2 setpriv util-linux nm binutils musl-gcc musl-tools
+)
+[ "${1:-}" = build ] && tests=()
+missing=()
+set -- "${tools[@]}" "${tests[@]}"
+while [ $# -gt 0 ]; do
+	PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null || missing+=("$2")
+	shift 2
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+if [ "$(id -u)" != 0 ]; then
+	echo "prepare.sh: missing packages: ${missing[*]} (install them, or run as root)" >&2
+	exit 1
+fi
+echo "installing ${missing[*]}" >&2
+# No package may start a daemon of its own.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+	trap 'rm -f $policy' EXIT
+	printf '#!/bin/sh\nexit 101\n' >$policy
+	chmod 755 $policy
+fi
+{
+	apt-get -qq update
+	DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends "${missing[@]}"
+} >&2

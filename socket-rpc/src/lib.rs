@@ -1,1 +1,104 @@
-//! Room under construction.
+//! The contract between an intercepted program and the ZeroTier service beside it.
+//!
+//! A program's socket on the LAN is one end of a Unix socket pair; the service holds the other end. Data flows over
+//! the pair and is never framed or inspected for control. Control goes over a `SOCK_SEQPACKET` Unix socket at the path
+//! `nc_<network id>`. This crate holds what both sides must agree on and nothing else: it makes no system call (except
+//! in [`table`]'s `service` feature), allocates nothing, and reads no clock.
+//!
+//! # Names: recognising a descriptor without a table in the process
+//! Whoever makes a pair chooses a random [`Id`] and binds the **service's half** to the abstract Unix address
+//! [`Name`] = `"\0zt-nc" ‖ kind ‖ id`. `getpeername` on the program's half then identifies it: after `fork`, `exec`,
+//! `dup`, descriptor passing, in another network namespace, and after the service closed its half. The name is an index
+//! plus a secret, never authority by itself: the service looks the id up in its own records.
+//!
+//! # Control: one message a connection
+//! A program connects to the control socket, sends exactly one [`Request`] with its descriptors attached
+//! (`SCM_RIGHTS`), reads one [`Reply`] where the request has one, and closes. It keeps no control descriptor. The
+//! service takes connections in the order of its accept queue and reads each at once, so two requests of one thread are
+//! handled in their order: a [`Request::Query`] sees the effect of every earlier one-way request.
+//!
+//! | request | descriptors | reply |
+//! |---|---|---|
+//! | [`Hello`](Request::Hello) | – | [`Reply::Hello`] with the table's memory file attached |
+//! | [`Connect`](Request::Connect) | service half of a `STREAM` pair | none, or [`Reply::Done`] / [`Reply::Failed`] when `wait` is set |
+//! | [`Bind`](Request::Bind) | service half of a `SEQPACKET` pair | [`Reply::Done`] with the bound address, or [`Reply::Failed`] |
+//! | [`Listen`](Request::Listen) | none (the id is bound already); or the service half of a `SEQPACKET` pair, then, if `kernel_listener`, the program's own listening kernel socket | [`Reply::Done`] with the bound address, or [`Reply::Failed`] |
+//! | [`SetOption`](Request::SetOption) | – | none |
+//! | [`Query`](Request::Query) | – | [`Reply::State`], or [`Reply::Failed`] with `ENOENT` |
+//!
+//! Every request is hostile input. The service closes the connection without a reply when a message does not parse,
+//! carries the wrong number or kind of descriptors, names an id or a tag that is taken, or names an id that does not
+//! exist; the descriptors are closed, nothing else is disturbed.
+//!
+//! # Connecting
+//! Before it sends [`Connect`](Request::Connect), the program fills its own half with a *plug*: zero bytes, until the
+//! half is no longer writable (see [`plug_len`]). So its descriptor polls as "connecting".
+//! - **Up**: the service writes the table entry ([`State::Connected`], both addresses), reads and drops exactly the
+//!   `plug` bytes that the request announced, and answers when `wait` is set. The drain makes the half writable:
+//!   `POLLOUT`, and an edge for edge-triggered epoll. Whatever follows the plug is the program's data.
+//! - **Refused, unreachable, timed out**: the service writes [`State::Failed`] with the errno into the entry, answers
+//!   when `wait` is set, and closes its half *with the plug unread*. The kernel then reports `IN|OUT|ERR|HUP` and
+//!   `ECONNRESET` on the program's half, which the library turns into the entry's errno.
+//!
+//! A program may close the control connection of a waiting connect at any time (a signal): the attempt goes on.
+//!
+//! # What the service sees on its half of a stream
+//! | on the service's half | meaning | on the LAN |
+//! |---|---|---|
+//! | end of file without `EPOLLHUP` | `shutdown(SHUT_WR)` | FIN after the data |
+//! | `EPOLLHUP`, end of file | the last copy was closed | FIN after the data; RST if [`Options::linger`] is `Some(0)`; later data from the peer is answered with RST |
+//! | `ECONNRESET` from read or write | closed with unread data | RST |
+//! | `EPIPE` on write without `EPOLLHUP` | `shutdown(SHUT_RD)` | data is taken and dropped |
+//!
+//! A peer's FIN becomes `shutdown(SHUT_WR)` of the service's half. A peer's RST: the entry becomes [`State::Reset`],
+//! then the half is closed (after the received data was written to it). The kernel raises `ECONNRESET` by itself when
+//! the program had written something that was not read; with an empty queue it reports a plain end of file, which the
+//! library turns into `ECONNRESET` after a look at the entry.
+//!
+//! # Listening
+//! A listener is a `SEQPACKET` pair. For each connection the service sends one [`Accepted`] record with the new
+//! descriptor attached; `accept` in the program is one `recvmsg`. Records that do not fit yet (`EAGAIN`) wait in the
+//! service's backlog. In split mode the program's own kernel listener is handed over too: the service accepts on it and
+//! pushes those connections into the same queue ([`Origin::Kernel`]). The last close of the program's half
+//! (`EPOLLHUP`) ends the listener and everything still queued.
+//!
+//! # The state table
+//! Addresses, errors and options of every socket are readable without a round trip: [`table`].
+#![no_std]
+
+#[cfg(any(test, feature = "service"))]
+extern crate std;
+
+mod accepted;
+mod address;
+mod id;
+pub mod linux;
+mod options;
+mod reply;
+mod request;
+pub mod table;
+mod wire;
+
+pub use accepted::{Accepted, Origin};
+pub use address::{ADDRESS_LEN, Prefix, decode_address, encode_address};
+pub use id::{Id, Kind, Name};
+pub use options::{OptionError, Options};
+pub use reply::Reply;
+pub use request::{Bind, Connect, Listen, OptionValue, Request, SetOption};
+pub use table::{Entry, Family, State};
+pub use wire::Malformed;
+
+/// Protocol version carried in every message and in the state table's header. Both sides refuse another one.
+pub const VERSION: u8 = 1;
+
+/// No message is longer. A receive buffer of this size plus one byte detects one that is.
+pub const MAX_MESSAGE: usize = 512;
+
+/// No message carries more descriptors.
+pub const MAX_DESCRIPTORS: usize = 2;
+
+/// Bytes that make the sending half of a Unix stream unwritable when its send buffer is `send_buffer`
+/// (as `getsockopt(SO_SNDBUF)` gives it): the kernel calls a half writable while four times the queued memory fits.
+pub const fn plug_len(send_buffer: u32) -> u32 {
+    send_buffer / 4 + 1
+}

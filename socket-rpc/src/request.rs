@@ -1,0 +1,256 @@
+//! What a program asks of the service.
+
+use core::net::SocketAddr;
+
+use crate::address::{decode_address, encode_address};
+use crate::id::Id;
+use crate::options::Options;
+use crate::table::Family;
+use crate::wire::{Malformed, Reader, Writer};
+use crate::{MAX_MESSAGE, VERSION};
+
+/// One message of a program. See the crate's documentation for the descriptors and replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Request {
+    /// Asks for the state table.
+    Hello,
+    /// Opens a connection.
+    Connect(Connect),
+    /// Binds a socket to the LAN only.
+    Bind(Bind),
+    /// Starts to listen.
+    Listen(Listen),
+    /// Changes an option of a socket that the service holds.
+    SetOption(SetOption),
+    /// Asks for a socket's state.
+    Query {
+        /// Which socket.
+        id: Id,
+    },
+}
+
+/// Opens a connection whose program's half is plugged already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connect {
+    /// The new socket; its name is bound to the attached half.
+    pub id: Id,
+    /// Where to.
+    pub remote: SocketAddr,
+    /// From where: port 0 = any; an unspecified address = the LAN address that fits.
+    pub local: Option<SocketAddr>,
+    /// The family of the program's socket.
+    pub family: Family,
+    /// Answer on the control connection when the attempt has ended.
+    pub wait: bool,
+    /// Bytes of the plug that the service takes out when the connection is up.
+    pub plug: u32,
+    /// The options set so far.
+    pub options: Options,
+}
+
+/// Binds a socket to the LAN only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// The new socket; its name (kind listener) is bound to the attached half.
+    pub id: Id,
+    /// Port 0 = any free port.
+    pub local: SocketAddr,
+    /// The family of the program's socket.
+    pub family: Family,
+    /// The options set so far.
+    pub options: Options,
+}
+
+/// Starts to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// A socket bound before by [`Bind`] (no descriptor attached), or a new one (its half attached).
+    pub id: Id,
+    /// For a new socket: where. Ignored for a bound one.
+    pub local: SocketAddr,
+    /// The family of the program's socket: with [`Family::V6`] and an unspecified address the LAN's IPv4 is served too,
+    /// unless [`Options::v6_only`].
+    pub family: Family,
+    /// As given to `listen`, clamped to 1..=65535.
+    pub backlog: u16,
+    /// The program's own listening kernel socket is attached as second descriptor: accept on it too.
+    pub kernel_listener: bool,
+    /// The options set so far; ignored for a bound socket.
+    pub options: Options,
+}
+
+/// Changes one option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetOption {
+    /// Which socket.
+    pub id: Id,
+    /// `SOL_…`.
+    pub level: i32,
+    /// `SO_…`, `TCP_…`.
+    pub name: i32,
+    /// The bytes given to `setsockopt`.
+    pub value: OptionValue,
+}
+
+/// The value of an option: at most 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OptionValue {
+    bytes: [u8; Self::MAX],
+    len: u8,
+}
+
+impl OptionValue {
+    /// The longest value that is kept.
+    pub const MAX: usize = 16;
+
+    /// Keeps the first [`Self::MAX`] bytes, as the kernel ignores what it does not need.
+    pub fn new(value: &[u8]) -> Self {
+        let mut bytes = [0; Self::MAX];
+        let kept = value.len().min(Self::MAX);
+        for (to, from) in bytes.iter_mut().zip(value) {
+            *to = *from;
+        }
+        Self {
+            bytes,
+            len: kept as u8,
+        }
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
+
+impl Request {
+    /// Reads one request.
+    ///
+    /// # Errors
+    /// The bytes are not exactly one request of this version.
+    pub fn parse(message: &[u8]) -> Result<Self, Malformed> {
+        let mut input = Reader::new(message);
+        if input.u8()? != VERSION {
+            return Err(Malformed::because("unknown version"));
+        }
+        let request = match input.u8()? {
+            HELLO => Self::Hello,
+            CONNECT => Self::Connect(Connect {
+                id: id(&mut input)?,
+                remote: address(&mut input)?,
+                local: decode_address(&input.array()?)?,
+                family: Family::from_wire(input.u8()?)?,
+                wait: input.bool()?,
+                plug: input.u32()?,
+                options: Options::decode(&input.array()?)?,
+            }),
+            BIND => Self::Bind(Bind {
+                id: id(&mut input)?,
+                local: address(&mut input)?,
+                family: Family::from_wire(input.u8()?)?,
+                options: Options::decode(&input.array()?)?,
+            }),
+            LISTEN => Self::Listen(Listen {
+                id: id(&mut input)?,
+                local: address(&mut input)?,
+                family: Family::from_wire(input.u8()?)?,
+                backlog: match input.u16()? {
+                    0 => return Err(Malformed::because("backlog of zero")),
+                    backlog => backlog,
+                },
+                kernel_listener: input.bool()?,
+                options: Options::decode(&input.array()?)?,
+            }),
+            SET_OPTION => {
+                let (id, level, name) = (id(&mut input)?, input.i32()?, input.i32()?);
+                let len = input.u8()?;
+                if usize::from(len) > OptionValue::MAX {
+                    return Err(Malformed::because("option value too long"));
+                }
+                let value = OptionValue::new(input.slice(usize::from(len))?);
+                Self::SetOption(SetOption {
+                    id,
+                    level,
+                    name,
+                    value,
+                })
+            }
+            QUERY => Self::Query {
+                id: id(&mut input)?,
+            },
+            _ => return Err(Malformed::because("unknown request")),
+        };
+        input.end()?;
+        Ok(request)
+    }
+
+    /// Writes the request and returns its length.
+    pub fn emit(&self, out: &mut [u8; MAX_MESSAGE]) -> usize {
+        let mut out = Writer::new(out);
+        out.u8(VERSION);
+        match self {
+            Self::Hello => out.u8(HELLO),
+            Self::Connect(connect) => {
+                out.u8(CONNECT);
+                out.bytes(&connect.id.to_bytes());
+                out.bytes(&encode_address(Some(connect.remote)));
+                out.bytes(&encode_address(connect.local));
+                out.u8(connect.family.to_wire());
+                out.bool(connect.wait);
+                out.u32(connect.plug);
+                out.bytes(&connect.options.encode());
+            }
+            Self::Bind(bind) => {
+                out.u8(BIND);
+                out.bytes(&bind.id.to_bytes());
+                out.bytes(&encode_address(Some(bind.local)));
+                out.u8(bind.family.to_wire());
+                out.bytes(&bind.options.encode());
+            }
+            Self::Listen(listen) => {
+                out.u8(LISTEN);
+                out.bytes(&listen.id.to_bytes());
+                out.bytes(&encode_address(Some(listen.local)));
+                out.u8(listen.family.to_wire());
+                out.u16(listen.backlog.max(1));
+                out.bool(listen.kernel_listener);
+                out.bytes(&listen.options.encode());
+            }
+            Self::SetOption(option) => {
+                out.u8(SET_OPTION);
+                out.bytes(&option.id.to_bytes());
+                out.i32(option.level);
+                out.i32(option.name);
+                let value = option.value.as_bytes();
+                out.u8(value.len() as u8);
+                out.bytes(value);
+            }
+            Self::Query { id } => {
+                out.u8(QUERY);
+                out.bytes(&id.to_bytes());
+            }
+        }
+        out.len()
+    }
+}
+
+const HELLO: u8 = 1;
+const CONNECT: u8 = 2;
+const BIND: u8 = 3;
+const LISTEN: u8 = 4;
+const SET_OPTION: u8 = 5;
+const QUERY: u8 = 6;
+
+fn id(input: &mut Reader<'_>) -> Result<Id, Malformed> {
+    let id = Id::from_bytes(input.array()?);
+    // The state table uses a zero tag for "no entry".
+    if id.tag() == 0 {
+        Err(Malformed::because("tag of zero"))
+    } else {
+        Ok(id)
+    }
+}
+
+fn address(input: &mut Reader<'_>) -> Result<SocketAddr, Malformed> {
+    decode_address(&input.array()?)?.ok_or(Malformed::because("request without an address"))
+}

@@ -4,3 +4,14 @@
 //! node, the network stacks, the programs' sockets and the UDP edge. The *shell* around it owns
 //! everything a person touches: the home directory, the control API, `zerotier-cli` and
 //! `zerotier-idtool`.
+
+pub mod cli;
+pub mod home;
+pub mod udp;
+
+/// The release of zerotier-one whose behaviour this service follows, on the command line and in
+/// the control API.
+pub const VERSION: &str = "1.14.1";
+
+/// Where a service lives when nobody says otherwise.
+pub const DEFAULT_HOME: &str = "/var/lib/zerotier-one";

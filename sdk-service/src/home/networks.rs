@@ -1,0 +1,177 @@
+//! `networks.d`: which networks to join, their last configuration and the local settings.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use zt_protocol::NetworkId;
+
+use super::{HomeError, NETWORKS, file};
+
+/// What a person allows a network to do here (VL2 §7.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NetworkSettings {
+    /// Addresses and routes of the controller are used at all.
+    pub allow_managed: bool,
+    /// Also those in the public Internet's ranges.
+    pub allow_global: bool,
+    /// Also a default route.
+    pub allow_default: bool,
+    /// The network's name servers.
+    pub allow_dns: bool,
+}
+
+impl Default for NetworkSettings {
+    fn default() -> Self {
+        Self {
+            allow_managed: true,
+            allow_global: false,
+            allow_default: false,
+            allow_dns: false,
+        }
+    }
+}
+
+impl NetworkSettings {
+    /// Sets one of the four by its name in the API and in the file; `false` for another name.
+    pub fn set(&mut self, name: &str, value: bool) -> bool {
+        match name {
+            "allowManaged" => self.allow_managed = value,
+            "allowGlobal" => self.allow_global = value,
+            "allowDefault" => self.allow_default = value,
+            "allowDNS" => self.allow_dns = value,
+            _ => return false,
+        }
+        true
+    }
+
+    /// The `<network id>.local.conf` form.
+    pub fn to_file(&self) -> String {
+        let digit = u8::from;
+        format!(
+            "allowManaged={}\nallowGlobal={}\nallowDefault={}\nallowDNS={}\n",
+            digit(self.allow_managed),
+            digit(self.allow_global),
+            digit(self.allow_default),
+            digit(self.allow_dns)
+        )
+    }
+
+    fn from_file(content: &[u8]) -> Self {
+        let mut settings = Self::default();
+        for line in String::from_utf8_lossy(content).lines() {
+            if let Some((name, value)) = line.split_once('=') {
+                // `allowManaged` may hold a list of prefixes: then it is on.
+                settings.set(name.trim(), !matches!(value.trim(), "" | "0"));
+            }
+        }
+        settings
+    }
+}
+
+/// A network that this home has joined.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SavedNetwork {
+    /// Its id.
+    pub id: NetworkId,
+    /// The last configuration that was accepted, as the controller sent it; `None` before that.
+    pub configuration: Option<Vec<u8>>,
+    /// The local settings.
+    pub settings: NetworkSettings,
+}
+
+/// Path of the cached configuration.
+pub(crate) fn configuration_path(home: &Path, network: NetworkId) -> PathBuf {
+    home.join(NETWORKS).join(format!("{network}.conf"))
+}
+
+/// Path of the local settings.
+pub(crate) fn settings_path(home: &Path, network: NetworkId) -> PathBuf {
+    home.join(NETWORKS).join(format!("{network}.local.conf"))
+}
+
+/// Every network in `networks.d`, by id. An empty file means "join" (VL2 §7.2).
+pub fn joined(home: &Path) -> Result<Vec<SavedNetwork>, HomeError> {
+    let directory = home.join(NETWORKS);
+    let entries = fs::read_dir(&directory).map_err(HomeError::io("read", &directory))?;
+    let mut networks = Vec::new();
+    for entry in entries {
+        let name = entry
+            .map_err(HomeError::io("read", &directory))?
+            .file_name();
+        let id = name
+            .to_str()
+            .and_then(|name| name.strip_suffix(".conf"))
+            .and_then(|id| id.parse().ok());
+        let Some(id) = id else { continue };
+        let configuration = file::read_if_present(&configuration_path(home, id))?
+            .filter(|content| content.len() > 1);
+        let settings = file::read_if_present(&settings_path(home, id))?;
+        networks.push(SavedNetwork {
+            id,
+            configuration,
+            settings: settings.map_or_else(NetworkSettings::default, |content| {
+                NetworkSettings::from_file(&content)
+            }),
+        });
+    }
+    networks.sort_by_key(|network| network.id.0);
+    Ok(networks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_come_back_with_their_configuration_and_settings() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join(NETWORKS);
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join("8056c2e21c000001.conf"), "nwid=1").unwrap();
+        fs::write(
+            directory.join("8056c2e21c000001.local.conf"),
+            "allowManaged=10.0.0.0/8\nallowDefault=1\nx=y\n",
+        )
+        .unwrap();
+        fs::write(directory.join("1122334455667788.conf"), "\n").unwrap();
+        fs::write(directory.join("not-a-network.conf"), "").unwrap();
+        fs::write(directory.join("11223344556677.conf"), "").unwrap();
+        let networks = joined(home.path()).unwrap();
+        assert_eq!(
+            networks,
+            [
+                SavedNetwork {
+                    id: NetworkId(0x1122334455667788),
+                    configuration: None,
+                    settings: NetworkSettings::default()
+                },
+                SavedNetwork {
+                    id: NetworkId(0x8056c2e21c000001),
+                    configuration: Some(b"nwid=1".to_vec()),
+                    settings: NetworkSettings {
+                        allow_default: true,
+                        ..NetworkSettings::default()
+                    },
+                },
+            ]
+        );
+    }
+
+    #[test]
+    fn settings_survive_their_file() {
+        for bits in 0..16u8 {
+            let mut settings = NetworkSettings::default();
+            for (bit, name) in ["allowManaged", "allowGlobal", "allowDefault", "allowDNS"]
+                .iter()
+                .enumerate()
+            {
+                assert!(settings.set(name, bits >> bit & 1 == 1));
+            }
+            assert_eq!(
+                NetworkSettings::from_file(settings.to_file().as_bytes()),
+                settings
+            );
+        }
+        assert!(!NetworkSettings::default().set("allowAll", true));
+    }
+}

@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 
 use crate::address::{decode_address, encode_address};
+use crate::table::Family;
 use crate::wire::{Malformed, Reader, Writer};
 
 /// Where an accepted connection came from.
@@ -19,6 +20,8 @@ pub enum Origin {
 pub struct Accepted {
     /// Where it came from.
     pub origin: Origin,
+    /// The family of the listener: a `V6` listener shows IPv4 peers v4-mapped.
+    pub family: Family,
     /// The address that connected.
     pub peer: SocketAddr,
     /// The address that it connected to.
@@ -39,11 +42,13 @@ impl Accepted {
         if input.array()? != Self::MAGIC || input.u8()? != crate::VERSION {
             return Err(Malformed::because("not an accept record"));
         }
-        let origin = match input.u32()? {
+        let origin = match input.u8()? {
             0 => Origin::Lan,
             1 => Origin::Kernel,
             _ => return Err(Malformed::because("unknown origin")),
         };
+        let family = Family::from_wire(input.u8()?)?;
+        input.u16()?;
         let missing = Malformed::because("accept record without an address");
         let peer = decode_address(&input.array()?)?.ok_or(missing)?;
         let local = decode_address(&input.array()?)?.ok_or(missing)?;
@@ -61,10 +66,12 @@ impl Accepted {
         let mut out = Writer::new(&mut bytes);
         out.bytes(&Self::MAGIC);
         out.u8(crate::VERSION);
-        out.u32(match self.origin {
+        out.u8(match self.origin {
             Origin::Lan => 0,
             Origin::Kernel => 1,
         });
+        out.u8(self.family.to_wire());
+        out.u16(0);
         out.bytes(&encode_address(Some(self.peer)));
         out.bytes(&encode_address(Some(self.local)));
         bytes
@@ -79,6 +86,7 @@ mod tests {
     fn record_survives_the_round_trip_and_no_cut_parses() {
         let record = Accepted {
             origin: Origin::Kernel,
+            family: Family::V6,
             peer: "10.1.1.1:5000".parse().unwrap(),
             local: "[fd00::1]:80".parse().unwrap(),
         };

@@ -36,8 +36,8 @@
 //! - **Up**: the service writes the table entry ([`State::Connected`], both addresses), reads and drops exactly the
 //!   `plug` bytes that the request announced, and answers when `wait` is set. The drain makes the half writable:
 //!   `POLLOUT`, and an edge for edge-triggered epoll. Whatever follows the plug is the program's data.
-//! - **Refused, unreachable, timed out**: the service writes [`State::Failed`] with the errno into the entry, answers
-//!   when `wait` is set, and closes its half *with the plug unread*. The kernel then reports `IN|OUT|ERR|HUP` and
+//! - **Refused, unreachable, timed out**: the service writes [`State::Failed`] with the errno into the entry, closes
+//!   its half *with the plug unread*, and only then answers when `wait` is set. The kernel reports `IN|OUT|ERR|HUP` and
 //!   `ECONNRESET` on the program's half, which the library turns into the entry's errno.
 //!
 //! A program may close the control connection of a waiting connect at any time (a signal): the attempt goes on.
@@ -57,7 +57,8 @@
 //!
 //! # Listening
 //! A listener is a `SEQPACKET` pair. For each connection the service sends one [`Accepted`] record with the new
-//! descriptor attached; `accept` in the program is one `recvmsg`. Records that do not fit yet (`EAGAIN`) wait in the
+//! descriptor attached (in blocking mode: its status flags are shared with the program, so the service sets none on
+//! it); `accept` in the program is one `recvmsg`. Records that do not fit yet (`EAGAIN`) wait in the
 //! service's backlog. In split mode the program's own kernel listener is handed over too: the service accepts on it and
 //! pushes those connections into the same queue ([`Origin::Kernel`]). The last close of the program's half
 //! (`EPOLLHUP`) ends the listener and everything still queued.

@@ -157,9 +157,11 @@ proptest! {
     }
 
     #[test]
-    fn accept_records_survive_the_round_trip(peer in address(), local in address(), kernel: bool) {
+    fn accept_records_survive_the_round_trip(
+        peer in address(), local in address(), family in family(), kernel: bool,
+    ) {
         let origin = if kernel { Origin::Kernel } else { Origin::Lan };
-        let record = Accepted { origin, peer, local };
+        let record = Accepted { origin, family, peer, local };
         prop_assert_eq!(Accepted::parse(&record.emit()), Ok(record));
     }
 

@@ -55,6 +55,7 @@ impl Accepted {
         input.end()?;
         Ok(Self {
             origin,
+            family,
             peer,
             local,
         })

@@ -32,3 +32,4 @@ pub use rand_core;
 pub use time::Time;
 pub use verb::Verb;
 pub use wire::{Emit, Malformed};
+pub use world::World;

@@ -1,5 +1,24 @@
 //! Verbs and their messages (VL1 §3, VL2 §4). Bodies begin after the verb byte.
 
+mod config;
+mod credentials;
+mod frame;
+mod hello;
+mod multicast;
+mod path;
+mod reply;
+
+pub use config::{ConfigChunk, NetworkConfigRequest, OkNetworkConfig, Placement};
+pub use credentials::NetworkCredentials;
+pub use frame::{ExtFrame, Frame};
+pub use hello::{Hello, OkHello, Version, WorldRevision};
+pub use multicast::{
+    GatherResults, MulticastFrame, MulticastGather, MulticastLike, OkMulticastFrame,
+    OkMulticastGather,
+};
+pub use path::{PushDirectPaths, PushedPath, Rendezvous, whois_addresses, whois_identities};
+pub use reply::{ErrorCode, ErrorReply, Reply, UnwantedMulticast};
+
 use std::fmt;
 
 /// What a packet asks for: the low five bits of its verb byte. Unknown verbs are kept.

@@ -181,6 +181,13 @@ pub trait Emit {
     }
 }
 
+/// Bytes stand for themselves.
+impl Emit for [u8] {
+    fn write<S: Sink>(&self, out: &mut S) {
+        out.put(self);
+    }
+}
+
 impl<T: Emit + ?Sized> Emit for &T {
     fn write<S: Sink>(&self, out: &mut S) {
         (**self).write(out);

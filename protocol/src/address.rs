@@ -94,6 +94,20 @@ impl NetworkId {
         self.0 >> 56 == 0xff
     }
 
+    /// The IPv6 address of `member` in RFC 4193 mode, a /128 in a /88 (VL2 §1.3).
+    pub fn rfc4193_address(self, member: Address) -> Ipv6Addr {
+        let [a, b, c, d, e] = member.to_bytes();
+        let [p, q, r, s, t, u, v, w] = self.0.to_be_bytes();
+        Ipv6Addr::from([0xfd, p, q, r, s, t, u, v, w, 0x99, 0x93, a, b, c, d, e])
+    }
+
+    /// The IPv6 address of `member` in 6PLANE mode, a /80 in a /40 (VL2 §1.3).
+    pub fn six_plane_address(self, member: Address) -> Ipv6Addr {
+        let [a, b, c, d, e] = member.to_bytes();
+        let [p, q, r, s] = (self.0 as u32 ^ (self.0 >> 32) as u32).to_be_bytes();
+        Ipv6Addr::from([0xfc, p, q, r, s, a, b, c, d, e, 0, 0, 0, 0, 0, 1])
+    }
+
     /// Reads eight bytes.
     pub fn read(reader: &mut Reader<'_>) -> Result<NetworkId, Malformed> {
         reader.u64().map(NetworkId)
@@ -363,6 +377,16 @@ mod tests {
             Mac::BROADCAST.address_on(NetworkId(0x8056c2e21c000001)),
             None
         );
+    }
+
+    #[test]
+    fn derived_ipv6_addresses_match_the_vectors() {
+        let network = NetworkId(0x8056c2e21c000001);
+        let member = Address::new(0x1122334455);
+        let rfc4193 = network.rfc4193_address(member);
+        assert_eq!(rfc4193.to_string(), "fd80:56c2:e21c:0:199:9311:2233:4455");
+        let six_plane = network.six_plane_address(member);
+        assert_eq!(six_plane.to_string(), "fc9c:56c2:e311:2233:4455::1");
     }
 
     #[test]

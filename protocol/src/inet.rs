@@ -1,7 +1,9 @@
 //! Physical addresses: their wire form (VL1 §3.0) and which of them may carry packets (VL1 §4.12).
 
 use crate::wire::{Emit, Malformed, Reader, Sink};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
 
 const NULL: u8 = 0x00;
 const ETHERNET: u8 = 0x01;
@@ -59,6 +61,95 @@ impl From<SocketAddr> for InetAddress {
     fn from(address: SocketAddr) -> Self {
         InetAddress(Some(address))
     }
+}
+
+/// An IP address and how many of its bits name its network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IpPrefix {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl IpPrefix {
+    /// `None` if the address has fewer bits than that.
+    pub fn new(address: IpAddr, bits: u8) -> Option<IpPrefix> {
+        (bits <= width(address)).then_some(IpPrefix { address, bits })
+    }
+
+    /// The address, with its host bits.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// How many bits name the network.
+    pub fn bits(&self) -> u8 {
+        self.bits
+    }
+
+    /// The address without its host bits.
+    pub fn network(&self) -> IpAddr {
+        match self.address {
+            IpAddr::V4(ip) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.bits)).unwrap_or(0);
+                Ipv4Addr::from_bits(ip.to_bits() & mask).into()
+            }
+            IpAddr::V6(ip) => {
+                let mask = u128::MAX
+                    .checked_shl(128 - u32::from(self.bits))
+                    .unwrap_or(0);
+                Ipv6Addr::from_bits(ip.to_bits() & mask).into()
+            }
+        }
+    }
+
+    /// Whether `ip` is in the same network.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        IpPrefix::new(ip, self.bits).is_some_and(|other| {
+            ip.is_ipv4() == self.address.is_ipv4() && other.network() == self.network()
+        })
+    }
+
+    /// Reads an address whose port is a number of bits (VL2 §2.6).
+    pub fn read(reader: &mut Reader<'_>) -> Result<IpPrefix, Malformed> {
+        let address = InetAddress::read(reader)?.0;
+        address
+            .and_then(|address| IpPrefix::new(address.ip(), address.port().try_into().ok()?))
+            .ok_or(reader.malformed())
+    }
+}
+
+impl Emit for IpPrefix {
+    fn write<S: Sink>(&self, out: &mut S) {
+        InetAddress(Some(SocketAddr::new(self.address, self.bits.into()))).write(out);
+    }
+}
+
+impl fmt::Display for IpPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.bits)
+    }
+}
+
+impl FromStr for IpPrefix {
+    type Err = Malformed;
+
+    /// Parses `address/bits`; without bits the address is a whole one.
+    fn from_str(text: &str) -> Result<IpPrefix, Malformed> {
+        const MALFORMED: Malformed = Malformed("IP prefix");
+        let (address, bits) = text
+            .split_once('/')
+            .map_or((text, None), |(a, b)| (a, Some(b)));
+        let address: IpAddr = address.parse().map_err(|_| MALFORMED)?;
+        let bits = match bits {
+            None => width(address),
+            Some(bits) => bits.parse().map_err(|_| MALFORMED)?,
+        };
+        IpPrefix::new(address, bits).ok_or(MALFORMED)
+    }
+}
+
+fn width(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
 }
 
 /// How far an IP address reaches. The order is the order of preference among paths.
@@ -185,6 +276,20 @@ mod tests {
             assert_eq!(reader.rest(), [0xee]);
         }
         assert!(parse(&[5, 0, 0, 0, 0]).is_err());
+    }
+
+    #[test]
+    fn prefixes_contain_their_network() {
+        let prefix: IpPrefix = "10.147.20.5/24".parse().unwrap();
+        assert_eq!(prefix.to_string(), "10.147.20.5/24");
+        assert_eq!(prefix.network().to_string(), "10.147.20.0");
+        assert!(prefix.contains("10.147.20.255".parse().unwrap()));
+        assert!(!prefix.contains("10.147.21.0".parse().unwrap()));
+        assert!(!prefix.contains("::".parse().unwrap()));
+        let all: IpPrefix = "::/0".parse().unwrap();
+        assert!(all.contains("ff::1".parse().unwrap()));
+        assert!(!all.contains("1.2.3.4".parse().unwrap()));
+        assert!("10.0.0.0/33".parse::<IpPrefix>().is_err());
     }
 
     #[test]

@@ -27,7 +27,9 @@ pub mod world;
 
 pub use address::{Address, Mac, MulticastGroup, NetworkId, PacketId};
 pub use crypto::{CipherSuite, PeerKeys, SharedSecret};
+pub use dictionary::Dictionary;
 pub use identity::{Identity, SecretIdentity};
+pub use network_config::NetworkConfig;
 pub use rand_core;
 pub use time::Time;
 pub use verb::Verb;

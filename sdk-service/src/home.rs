@@ -10,6 +10,8 @@ mod identity;
 mod local_conf;
 mod lock;
 mod networks;
+mod own_planet;
+mod planet;
 mod token;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +22,8 @@ pub use identity::load_or_generate;
 pub use local_conf::LocalConf;
 pub use lock::Lock;
 pub use networks::{NetworkSettings, SavedNetwork, joined};
+pub use own_planet::{OwnPlanet, load_or_create_key as planet_key, new_id as new_planet_id};
+pub use planet::load as load_planet;
 pub use token::load_or_create as load_or_create_token;
 
 /// Public part of the identity.

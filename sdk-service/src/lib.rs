@@ -6,7 +6,10 @@
 //! `zerotier-idtool`.
 
 pub mod cli;
+pub mod daemon;
 pub mod home;
+pub mod idtool;
+pub mod keeper;
 pub mod udp;
 
 /// The release of zerotier-one whose behaviour this service follows, on the command line and in

@@ -126,7 +126,10 @@ impl Outbox {
         };
         let wire_len = headroom(&plan) + len;
         let start = self.tail;
-        let Some(wire) = self.chunks.back_mut().and_then(|c| c.get_mut(start..start + wire_len))
+        let Some(wire) = self
+            .chunks
+            .back_mut()
+            .and_then(|c| c.get_mut(start..start + wire_len))
         else {
             return;
         };
@@ -139,7 +142,10 @@ impl Outbox {
         let Some(start) = self.room_for(datagram.len()) else {
             return false;
         };
-        let room = self.chunks.back_mut().and_then(|c| c.get_mut(start..start + datagram.len()));
+        let room = self
+            .chunks
+            .back_mut()
+            .and_then(|c| c.get_mut(start..start + datagram.len()));
         let Some(room) = room else {
             return false;
         };
@@ -166,10 +172,14 @@ impl Outbox {
         if let Some(batch) = self.batches.pop_front() {
             self.queued -= batch.len;
         }
-        let in_use = self.batches.front().map_or(self.last_chunk(), |batch| batch.chunk);
+        let in_use = self
+            .batches
+            .front()
+            .map_or(self.last_chunk(), |batch| batch.chunk);
         while self.first_chunk < in_use && self.chunks.len() > 1 {
             let chunk = self.chunks.pop_front();
-            self.spare.extend(chunk.filter(|_| self.spare.len() < MAX_SPARE));
+            self.spare
+                .extend(chunk.filter(|_| self.spare.len() < MAX_SPARE));
             self.first_chunk += 1;
         }
         if self.batches.is_empty() {
@@ -195,8 +205,13 @@ impl Outbox {
         if self.queued + len > HARD_LIMIT || len > CHUNK {
             return None;
         }
-        if self.chunks.back().is_none_or(|chunk| chunk.len() - self.tail < len) {
-            self.chunks.push_back(self.spare.pop().unwrap_or_else(|| vec![0; CHUNK]));
+        if self
+            .chunks
+            .back()
+            .is_none_or(|chunk| chunk.len() - self.tail < len)
+        {
+            self.chunks
+                .push_back(self.spare.pop().unwrap_or_else(|| vec![0; CHUNK]));
             self.tail = 0;
         }
         Some(self.tail)
@@ -251,7 +266,10 @@ fn cut(wire: &mut [u8], plan: &Plan) {
     if packet == 0 {
         return;
     }
-    let Ok(Header { id, destination, .. }) = Header::parse(&wire[packet..]) else {
+    let Ok(Header {
+        id, destination, ..
+    }) = Header::parse(&wire[packet..])
+    else {
         return;
     };
     let total = plan.parts() as u8;
@@ -262,7 +280,14 @@ fn cut(wire: &mut [u8], plan: &Plan) {
         let room = &mut wire[at..packet + data.end];
         let offset = packet + data.start - at - fragment::HEADER_LEN;
         shift_forward(&mut room[fragment::HEADER_LEN..], offset, data.len());
-        fragment::Header { id, destination, total, number, hops: 0 }.emit(room);
+        fragment::Header {
+            id,
+            destination,
+            total,
+            number,
+            hops: 0,
+        }
+        .emit(room);
     }
 }
 
@@ -290,7 +315,11 @@ mod tests {
     const TO: &str = "10.0.0.1:9993";
 
     fn target(remote: &str) -> Target {
-        Target { local: Some(LocalSocket(0)), remote: remote.parse().unwrap(), ttl: None }
+        Target {
+            local: Some(LocalSocket(0)),
+            remote: remote.parse().unwrap(),
+            ttl: None,
+        }
     }
 
     fn packet(len: usize, seed: usize) -> Vec<u8> {
@@ -314,7 +343,9 @@ mod tests {
 
     #[test]
     fn fragments_are_equal_and_join_to_the_packet() {
-        for len in [28, 1432, 1433, 2838, 2839, 2848, 2849, 4000, 9000, 9927, 9928] {
+        for len in [
+            28, 1432, 1433, 2838, 2839, 2848, 2849, 4000, 9000, 9927, 9928,
+        ] {
             let mut outbox = Outbox::new();
             send(&mut outbox, TO, len);
             let original = packet(len, 0);
@@ -355,9 +386,22 @@ mod tests {
         send(&mut outbox, TO, 600);
         send(&mut outbox, TO, 2837);
         send(&mut outbox, TO, 2837);
-        outbox.datagram(Target { ttl: Some(2), ..target(TO) }, b"junk");
-        let expected =
-            [(500, 500), (500, 500), (500, 500), (600, 600), (1427, 2853), (1427, 2853), (4, 4)];
+        outbox.datagram(
+            Target {
+                ttl: Some(2),
+                ..target(TO)
+            },
+            b"junk",
+        );
+        let expected = [
+            (500, 500),
+            (500, 500),
+            (500, 500),
+            (600, 600),
+            (1427, 2853),
+            (1427, 2853),
+            (4, 4),
+        ];
         assert_eq!(drain(&mut outbox), expected);
     }
 

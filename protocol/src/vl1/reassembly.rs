@@ -90,14 +90,16 @@ impl Reassembly {
         }
     }
 
-    /// Packets given up so far, for lack of time or of room.
-    pub(super) fn evicted(&self) -> u64 {
-        self.evicted
+    /// How many packets were given up since this was asked last, for lack of time or of room.
+    pub(super) fn take_evicted(&mut self) -> u64 {
+        std::mem::take(&mut self.evicted)
     }
 
     /// When the oldest incomplete packet will have to go.
     pub(super) fn deadline(&self) -> Option<Time> {
-        self.slots.get(self.oldest as usize).map(|oldest| oldest.since + LIFETIME)
+        self.slots
+            .get(self.oldest as usize)
+            .map(|oldest| oldest.since + LIFETIME)
     }
 
     /// Gives up what is too old.
@@ -137,7 +139,8 @@ impl Reassembly {
         pending.parts[number] = (pending.bytes.len() as u16, part.data.len() as u16);
         pending.bytes.extend_from_slice(part.data);
         self.bytes += part.data.len();
-        let complete = total.is_some_and(|total| u16::from(pending.received) == (1u16 << total) - 1);
+        let complete =
+            total.is_some_and(|total| u16::from(pending.received) == (1u16 << total) - 1);
         if complete {
             self.finish(index, joined);
             return Outcome::Complete;
@@ -249,19 +252,35 @@ mod tests {
     }
 
     fn part(id: u64, number: u8, total: u8, data: &[u8]) -> Part<'_> {
-        Part { id: PacketId(id), number, total: (number > 0).then_some(total), data }
+        Part {
+            id: PacketId(id),
+            number,
+            total: (number > 0).then_some(total),
+            data,
+        }
     }
 
     #[test]
     fn every_order_of_parts_joins() {
         let parts = [b"head".as_slice(), b"middle", b"end"];
-        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        for order in [
+            [0, 1, 2],
+            [0, 2, 1],
+            [1, 0, 2],
+            [1, 2, 0],
+            [2, 0, 1],
+            [2, 1, 0],
+        ] {
             let mut reassembly = reassembly();
             let mut joined = b"old".to_vec();
             for (step, &number) in order.iter().enumerate() {
                 let part = part(7, number, 3, parts[usize::from(number)]);
                 let outcome = reassembly.add(Time(1), part, &mut joined);
-                let expected = if step == 2 { Outcome::Complete } else { Outcome::Pending };
+                let expected = if step == 2 {
+                    Outcome::Complete
+                } else {
+                    Outcome::Pending
+                };
                 assert_eq!(outcome, expected, "{order:?}");
             }
             assert_eq!(joined, b"headmiddleend", "{order:?}");
@@ -276,11 +295,27 @@ mod tests {
         let mut add = |part| reassembly.add(Time(1), part, &mut joined);
         assert_eq!(add(part(1, 2, 3, b"c")), Outcome::Pending);
         assert_eq!(add(part(1, 2, 3, b"x")), Outcome::Duplicate);
-        assert_eq!(add(part(1, 1, 2, b"x")), Outcome::Inconsistent, "another total");
-        assert_eq!(add(part(1, 3, 3, b"x")), Outcome::Inconsistent, "number beyond total");
-        assert_eq!(add(part(1, 1, 8, b"x")), Outcome::Inconsistent, "more than seven");
+        assert_eq!(
+            add(part(1, 1, 2, b"x")),
+            Outcome::Inconsistent,
+            "another total"
+        );
+        assert_eq!(
+            add(part(1, 3, 3, b"x")),
+            Outcome::Inconsistent,
+            "number beyond total"
+        );
+        assert_eq!(
+            add(part(1, 1, 8, b"x")),
+            Outcome::Inconsistent,
+            "more than seven"
+        );
         assert_eq!(add(part(1, 1, 1, b"x")), Outcome::Inconsistent, "alone");
-        assert_eq!(add(part(1, 0, 3, &[0; 10_024])), Outcome::Inconsistent, "too long in all");
+        assert_eq!(
+            add(part(1, 0, 3, &[0; 10_024])),
+            Outcome::Inconsistent,
+            "too long in all"
+        );
         assert_eq!(add(part(1, 0, 3, b"a")), Outcome::Pending);
         assert_eq!(add(part(1, 1, 3, b"b")), Outcome::Complete);
         assert_eq!(joined, b"abc");
@@ -295,8 +330,11 @@ mod tests {
         }
         assert_eq!(reassembly.deadline(), Some(Time(5000)));
         reassembly.expire(Time(6000));
-        assert_eq!((reassembly.evicted(), reassembly.by_id.len()), (2, 1));
-        assert_eq!(reassembly.add(Time(6000), part(2, 1, 2, b"!"), &mut joined), Outcome::Complete);
+        assert_eq!((reassembly.take_evicted(), reassembly.by_id.len()), (2, 1));
+        assert_eq!(
+            reassembly.add(Time(6000), part(2, 1, 2, b"!"), &mut joined),
+            Outcome::Complete
+        );
     }
 
     #[test]

@@ -28,7 +28,10 @@ pub(super) struct Replies {
 
 impl Replies {
     pub(super) fn new(tables: &Tables) -> Self {
-        Replies { by_id: tables.map(), order: VecDeque::new() }
+        Replies {
+            by_id: tables.map(),
+            order: VecDeque::new(),
+        }
     }
 
     /// Expects `to` to answer the packet that left as `id`.
@@ -45,7 +48,10 @@ impl Replies {
 
     /// The verb that `from` may answer as `id`, or `None` if it was not asked.
     pub(super) fn verb_of(&self, id: PacketId, from: Address) -> Option<Verb> {
-        self.by_id.get(&id).filter(|expected| expected.from == from).map(|expected| expected.verb)
+        self.by_id
+            .get(&id)
+            .filter(|expected| expected.from == from)
+            .map(|expected| expected.verb)
     }
 }
 

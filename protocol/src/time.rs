@@ -70,9 +70,6 @@ mod tests {
     #[test]
     fn arithmetic_saturates() {
         assert_eq!(Time(1) + Duration::MAX, Time(i64::MAX));
-        assert_eq!(
-            Time(-5) - Duration::MAX,
-            Time(-5i64.saturating_add(i64::MAX))
-        );
+        assert_eq!(Time(-5) - Duration::MAX, Time(i64::MIN));
     }
 }

@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use zt_protocol::{Address, Identity, PeerKeys, SecretIdentity};
 
 /// The shared vectors; they lie beside the repository.
-pub fn vectors() -> PathBuf {
+pub(crate) fn vectors() -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/vectors");
     assert!(
         path.is_dir(),
@@ -17,18 +18,18 @@ pub fn vectors() -> PathBuf {
     path
 }
 
-pub fn read_text(name: &str) -> String {
+pub(crate) fn read_text(name: &str) -> String {
     let path = vectors().join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-pub fn read(name: &str) -> Vec<u8> {
+pub(crate) fn read(name: &str) -> Vec<u8> {
     let path = vectors().join(name);
     std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// Bytes of hexadecimal text, white space ignored.
-pub fn unhex(text: &str) -> Vec<u8> {
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text
         .chars()
         .filter_map(|c| c.to_digit(16))
@@ -41,28 +42,28 @@ pub fn unhex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-pub fn unhex_array<const N: usize>(text: &str) -> [u8; N] {
+pub(crate) fn unhex_array<const N: usize>(text: &str) -> [u8; N] {
     unhex(text)
         .try_into()
         .unwrap_or_else(|bytes: Vec<u8>| panic!("{} bytes, not {N}", bytes.len()))
 }
 
 /// A recorded UDP datagram.
-pub struct Recorded {
-    pub from: SocketAddr,
-    pub to: SocketAddr,
-    pub payload: Vec<u8>,
+pub(crate) struct Recorded {
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
+    pub(crate) payload: Vec<u8>,
 }
 
 /// The session of three stock nodes, with all their secrets.
-pub struct Session {
-    pub identities: HashMap<Address, SecretIdentity>,
-    pub datagrams: Vec<Recorded>,
-    keys: HashMap<(Address, Address), PeerKeys>,
+pub(crate) struct Session {
+    pub(crate) identities: HashMap<Address, SecretIdentity>,
+    pub(crate) datagrams: Vec<Recorded>,
+    keys: HashMap<(Address, Address), Rc<PeerKeys>>,
 }
 
 impl Session {
-    pub fn load() -> Session {
+    pub(crate) fn load() -> Session {
         let identities: HashMap<_, _> = read_text("zerotier-one-1.14.1/identities.secret")
             .lines()
             .map(|line| line.parse().expect("a secret identity"))
@@ -76,19 +77,20 @@ impl Session {
         }
     }
 
-    pub fn identity(&self, address: Address) -> &Identity {
+    pub(crate) fn identity(&self, address: Address) -> &Identity {
         self.identities[&address].public()
     }
 
     /// The keys of two nodes, agreed upon with the secret of the first.
-    pub fn keys(&mut self, one: Address, other: Address) -> &PeerKeys {
+    pub(crate) fn keys(&mut self, one: Address, other: Address) -> Rc<PeerKeys> {
         let Session {
             identities, keys, ..
         } = self;
-        keys.entry((one, other)).or_insert_with(|| {
+        let keys = keys.entry((one, other)).or_insert_with(|| {
             let secret = identities[&one].agree(identities[&other].public());
-            PeerKeys::new(&secret.expect("keys are not weak"))
-        })
+            Rc::new(PeerKeys::new(&secret.expect("keys are not weak")))
+        });
+        Rc::clone(keys)
     }
 }
 

@@ -47,6 +47,7 @@ pub use info::{PathInfo, PeerInfo};
 pub use outbox::Transmit;
 pub use path::PathId;
 
+use crate::verb::Version;
 use crate::{Address, Identity, PacketId, SecretIdentity, Time, Verb, World};
 use direct::Introductions;
 use gate::IdentityGate;
@@ -120,6 +121,8 @@ pub enum Vl1Event {
 pub struct Vl1 {
     identity: SecretIdentity,
     address: Address,
+    /// What we announce; only tests change it.
+    version: Version,
     rng: ChaCha12Rng,
     tables: Tables,
     peers: FastMap<Address, Box<Peer>>,
@@ -152,6 +155,7 @@ impl Vl1 {
         let mut node = Vl1 {
             address: identity.address(),
             identity,
+            version: Version::OURS,
             peers: tables.map(),
             paths: Paths::new(&tables),
             roots: Roots::new(),

@@ -23,7 +23,7 @@ impl Vl1 {
     /// Introduces ourselves to `to`, where it may or may not be.
     pub(super) fn send_hello(&mut self, now: Time, to: Address, target: Target) {
         let hello = Hello {
-            version: Version::OURS,
+            version: self.version,
             timestamp: now.as_millis(),
             identity: *self.identity.public(),
             sent_to: InetAddress::from(target.remote),
@@ -244,7 +244,7 @@ impl Vl1 {
         let worlds = planet.map(Emit::to_bytes).unwrap_or_default();
         let answer = OkHello {
             timestamp: hello.timestamp,
-            version: Version::OURS,
+            version: self.version,
             surface: InetAddress::from(arrival.remote),
             worlds: &worlds,
         };

@@ -1,1 +1,7 @@
-//! Conversations.
+//! Conversations of whole nodes on a simulated network.
+
+mod hostile;
+mod joining;
+mod lan;
+mod lasting;
+mod sizes;

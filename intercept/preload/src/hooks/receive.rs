@@ -1,0 +1,237 @@
+//! `read`, `readv`, `recv`, `recvfrom`, `recvmsg`, and the fortified twins.
+//!
+//! The call is the C library's; only its rare ends are looked at: zero, `ECONNRESET`, a name.
+
+use core::ffi::c_int;
+
+use zt_intercept::Errno;
+use zt_intercept::receive::MSG_ERRQUEUE;
+use zt_socket_rpc::linux::{EAGAIN, ECONNRESET};
+
+use super::fortify;
+use crate::environment::is_active;
+use crate::next::{self, fail};
+use crate::process::{IoVec, MessageHeader, program};
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn read(fd: c_int, buffer: *mut u8, count: usize) -> isize {
+    // SAFETY: the program's arguments.
+    let result = unsafe { next::read(fd, buffer, count) };
+    if result > 0 || !is_active() {
+        result
+    } else {
+        ended(fd, result, count != 0)
+    }
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __read_chk(fd: c_int, buffer: *mut u8, count: usize, size: usize) -> isize {
+    fortify(count, size);
+    // SAFETY: the program's arguments.
+    let result = unsafe { next::__read_chk(fd, buffer, count, size) };
+    if result > 0 || !is_active() {
+        result
+    } else {
+        ended(fd, result, count != 0)
+    }
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn readv(fd: c_int, vector: *const u8, count: c_int) -> isize {
+    // SAFETY: the program's arguments.
+    let result = unsafe { next::readv(fd, vector, count) };
+    if result > 0 || !is_active() {
+        return result;
+    }
+    let wanted = result < 0
+        // SAFETY: the kernel has read the same array.
+        || unsafe { asks_for_bytes(vector.cast(), usize::try_from(count).unwrap_or(0)) };
+    ended(fd, result, wanted)
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn recv(fd: c_int, buffer: *mut u8, count: usize, flags: c_int) -> isize {
+    if is_active() && refuses_error_queue(fd, flags) {
+        return fail(Errno(EAGAIN)) as isize;
+    }
+    // SAFETY: the program's arguments.
+    let result = unsafe { next::recv(fd, buffer, count, flags) };
+    if result > 0 || !is_active() {
+        result
+    } else {
+        ended(fd, result, count != 0)
+    }
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __recv_chk(
+    fd: c_int,
+    buffer: *mut u8,
+    count: usize,
+    size: usize,
+    flags: c_int,
+) -> isize {
+    fortify(count, size);
+    if is_active() && refuses_error_queue(fd, flags) {
+        return fail(Errno(EAGAIN)) as isize;
+    }
+    // SAFETY: the program's arguments.
+    let result = unsafe { next::__recv_chk(fd, buffer, count, size, flags) };
+    if result > 0 || !is_active() {
+        result
+    } else {
+        ended(fd, result, count != 0)
+    }
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn recvfrom(
+    fd: c_int,
+    buffer: *mut u8,
+    count: usize,
+    flags: c_int,
+    address: *mut u8,
+    len: *mut u32,
+) -> isize {
+    if !is_active() {
+        // SAFETY: the program's arguments.
+        return unsafe { next::recvfrom(fd, buffer, count, flags, address, len) };
+    }
+    if refuses_error_queue(fd, flags) {
+        return fail(Errno(EAGAIN)) as isize;
+    }
+    // SAFETY: the program's promise.
+    let room = unsafe { room(address, len) };
+    // SAFETY: the program's arguments.
+    let result = unsafe { next::recvfrom(fd, buffer, count, flags, address, len) };
+    // SAFETY: the kernel has written this address.
+    unsafe { named(fd, result, count != 0, address, len, room) }
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __recvfrom_chk(
+    fd: c_int,
+    buffer: *mut u8,
+    count: usize,
+    size: usize,
+    flags: c_int,
+    address: *mut u8,
+    len: *mut u32,
+) -> isize {
+    fortify(count, size);
+    if !is_active() {
+        // SAFETY: the program's arguments.
+        return unsafe { next::__recvfrom_chk(fd, buffer, count, size, flags, address, len) };
+    }
+    if refuses_error_queue(fd, flags) {
+        return fail(Errno(EAGAIN)) as isize;
+    }
+    // SAFETY: the program's promise.
+    let room = unsafe { room(address, len) };
+    // SAFETY: the program's arguments.
+    let result = unsafe { next::__recvfrom_chk(fd, buffer, count, size, flags, address, len) };
+    // SAFETY: the kernel has written this address.
+    unsafe { named(fd, result, count != 0, address, len, room) }
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn recvmsg(fd: c_int, message: *mut u8, flags: c_int) -> isize {
+    if !is_active() || message.is_null() {
+        // SAFETY: the program's arguments.
+        return unsafe { next::recvmsg(fd, message, flags) };
+    }
+    if refuses_error_queue(fd, flags) {
+        return fail(Errno(EAGAIN)) as isize;
+    }
+    let header = message.cast::<MessageHeader>();
+    // SAFETY: the program's promise: a `struct msghdr`.
+    let (name, room) = unsafe { ((*header).name, (*header).name_len) };
+    // SAFETY: the program's arguments.
+    let result = unsafe { next::recvmsg(fd, message, flags) };
+    // SAFETY: the kernel has read the same vector, and has written the name.
+    unsafe {
+        let wanted = result != 0 || asks_for_bytes((*header).vector, (*header).vector_len);
+        named(fd, result, wanted, name, &raw mut (*header).name_len, room)
+    }
+}
+
+/// The end of a receive that returned zero or failed.
+fn ended(fd: c_int, result: isize, wanted: bool) -> isize {
+    if result == 0 && wanted {
+        if let Some(errno) = program().after_end_of_file(fd) {
+            return fail(errno) as isize;
+        }
+    } else if result < 0 && next::errno() == Errno(ECONNRESET) {
+        return fail(program().after_reset(fd)) as isize;
+    }
+    result
+}
+
+/// The same for a receive that may have written a name: TCP writes none.
+///
+/// # Safety
+/// `address` has `room` writable bytes, or is null.
+unsafe fn named(
+    fd: c_int,
+    result: isize,
+    wanted: bool,
+    address: *mut u8,
+    len: *mut u32,
+    room: u32,
+) -> isize {
+    if result >= 0 && !address.is_null() && !len.is_null() {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let written = core::slice::from_raw_parts_mut(address, room.min(*len) as usize);
+            if program().strip_name(written) {
+                *len = 0;
+            }
+        }
+    }
+    if result > 0 {
+        result
+    } else {
+        ended(fd, result, wanted)
+    }
+}
+
+/// The size of the program's address buffer.
+///
+/// # Safety
+/// `len` is null or readable.
+unsafe fn room(address: *mut u8, len: *mut u32) -> u32 {
+    if address.is_null() || len.is_null() {
+        return 0;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { *len }
+}
+
+fn refuses_error_queue(fd: c_int, flags: c_int) -> bool {
+    flags & MSG_ERRQUEUE != 0 && program().has_no_error_queue(fd)
+}
+
+/// Whether a vector has room for anything: a receive of nothing returns zero without an end of file.
+///
+/// # Safety
+/// The kernel has accepted the same array.
+unsafe fn asks_for_bytes(vector: *const IoVec, count: usize) -> bool {
+    // SAFETY: the caller's promise.
+    (0..count).any(|index| unsafe { (*vector.add(index)).len != 0 })
+}

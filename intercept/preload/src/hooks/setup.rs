@@ -1,0 +1,108 @@
+//! `connect`, `bind`, `listen`, `accept`, `accept4`.
+
+use core::ffi::c_int;
+
+use zt_intercept::Outcome;
+
+use super::{input, put_address};
+use crate::environment::is_active;
+use crate::log;
+use crate::next::{self, fail};
+use crate::process::program;
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn connect(fd: c_int, address: *const u8, len: u32) -> c_int {
+    if is_active()
+        // SAFETY: the program's promise.
+        && let Some(to) = unsafe { input(address, len) }
+    {
+        match log::outcome("connect", fd, program().connect(fd, to)) {
+            Outcome::Done(value) => return value,
+            Outcome::Fail(errno) => return fail(errno),
+            Outcome::PassThrough(_) => {}
+        }
+    }
+    // SAFETY: the program's arguments.
+    unsafe { next::connect(fd, address, len) }
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn bind(fd: c_int, address: *const u8, len: u32) -> c_int {
+    if is_active()
+        // SAFETY: the program's promise.
+        && let Some(at) = unsafe { input(address, len) }
+    {
+        match log::outcome("bind", fd, program().bind(fd, at)) {
+            Outcome::Done(value) => return value,
+            Outcome::Fail(errno) => return fail(errno),
+            Outcome::PassThrough(_) => {}
+        }
+    }
+    // SAFETY: the program's arguments.
+    unsafe { next::bind(fd, address, len) }
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn listen(fd: c_int, backlog: c_int) -> c_int {
+    if is_active() {
+        match log::outcome("listen", fd, program().listen(fd, backlog)) {
+            Outcome::Done(value) => return value,
+            Outcome::Fail(errno) => return fail(errno),
+            Outcome::PassThrough(_) => {}
+        }
+    }
+    // SAFETY: no pointers.
+    unsafe { next::listen(fd, backlog) }
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn accept(fd: c_int, address: *mut u8, len: *mut u32) -> c_int {
+    if is_active() {
+        // SAFETY: the program's promise.
+        if let Some(value) = unsafe { accept_own(fd, address, len, 0) } {
+            return value;
+        }
+    }
+    // SAFETY: the program's arguments.
+    unsafe { next::accept(fd, address, len) }
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn accept4(fd: c_int, address: *mut u8, len: *mut u32, flags: c_int) -> c_int {
+    if is_active() {
+        // SAFETY: the program's promise.
+        if let Some(value) = unsafe { accept_own(fd, address, len, flags) } {
+            return value;
+        }
+    }
+    // SAFETY: the program's arguments.
+    unsafe { next::accept4(fd, address, len, flags) }
+}
+
+/// Accepts on a listener of ours; `None` leaves the call to the kernel.
+///
+/// # Safety
+/// As for `accept`.
+unsafe fn accept_own(fd: c_int, address: *mut u8, len: *mut u32, flags: c_int) -> Option<c_int> {
+    match log::outcome("accept", fd, program().accept(fd, flags)) {
+        Outcome::Done(connection) => {
+            // SAFETY: the program's promise.
+            match unsafe { put_address(address, len, &connection.peer) } {
+                Ok(()) => Some(connection.fd),
+                Err(errno) => Some(fail(errno)),
+            }
+        }
+        Outcome::Fail(errno) => Some(fail(errno)),
+        Outcome::PassThrough(_) => None,
+    }
+}

@@ -1,0 +1,14 @@
+//! The operations, one file a call.
+
+pub(crate) mod accept;
+mod bind;
+mod connect;
+mod epoll;
+mod listen;
+mod names;
+pub(crate) mod options;
+pub mod receive;
+pub mod send;
+
+#[cfg(test)]
+mod tests;

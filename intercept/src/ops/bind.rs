@@ -1,0 +1,87 @@
+//! `bind`: an address of the LAN, or a port that only the LAN may have.
+
+use core::net::SocketAddr;
+
+use zt_socket_rpc::linux::{EACCES, EADDRNOTAVAIL, EINVAL, SOCK_SEQPACKET};
+use zt_socket_rpc::{Bind, Kind, Reply, Request};
+
+use crate::Program;
+use crate::kernel::{Errno, Fd, Kernel};
+use crate::lan::{Lan, Mode, is_loopback};
+use crate::outcome::{Outcome, Reason, Step};
+use crate::sockaddr::{Given, parse};
+
+impl<K: Kernel> Program<'_, K> {
+    /// `bind(fd, address)`.
+    pub fn bind(&self, fd: Fd, address: &[u8]) -> Outcome {
+        let Some(at) = parse(address) else {
+            return Outcome::PassThrough(Reason::NotInternet);
+        };
+        self.bind_internet(fd, address, at).into()
+    }
+
+    fn bind_internet(&self, fd: Fd, address: &[u8], at: Given) -> Step<i32> {
+        if self.own(fd).is_some() {
+            // Bound or connected already.
+            return Err(Errno(EINVAL).into());
+        }
+        if is_loopback(at.address) {
+            return Err(Reason::Loopback.into());
+        }
+        let wildcard = at.address.ip().is_unspecified();
+        if self.settings.mode() == Mode::Isolated {
+            return self.bind_lan(fd, at.address);
+        }
+        if !wildcard {
+            return match self.lan() {
+                Lan::Up(table) if table.is_own(at.address.ip()) => self.bind_lan(fd, at.address),
+                Lan::Up(_) => Err(Reason::NotOnTheLan.into()),
+                Lan::Away(_) => Err(Reason::ServiceAway.into()),
+            };
+        }
+        match self.kernel.bind(fd, address) {
+            Ok(()) => Ok(0),
+            // A privileged port and a normal user: the LAN's ports are not the kernel's to refuse.
+            Err(Errno(EACCES)) => match self.lan() {
+                Lan::Up(_) => self.bind_lan(fd, at.address),
+                Lan::Away(_) => Err(Errno(EACCES).into()),
+            },
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Binds on the LAN only: the descriptor becomes the program's half of a listener pair.
+    fn bind_lan(&self, fd: Fd, local: SocketAddr) -> Step<i32> {
+        let family = self.tcp_family(fd)?;
+        let native = self.native(fd, family)?;
+        if native.local.port() != 0 {
+            // Bound already: the kernel says `EINVAL`.
+            return Err(Reason::NotTcp.into());
+        }
+        let pair = self.new_pair(Kind::Listener, SOCK_SEQPACKET, native.nonblocking)?;
+        self.carry_over(fd, pair.ours);
+        let request = Request::Bind(Bind {
+            id: pair.id,
+            local,
+            family,
+            options: native.options,
+        });
+        let reply = self.exchange(&request, &[pair.service]);
+        self.kernel.close(pair.service);
+        let errno = match reply {
+            Ok((Reply::Done { .. }, extra)) => {
+                self.close_all(&[extra]);
+                self.swap(pair.ours, fd, native.close_on_exec)?;
+                return Ok(0);
+            }
+            Ok((Reply::Failed { errno }, extra)) => {
+                self.close_all(&[extra]);
+                Errno(errno)
+            }
+            // What the kernel says of an address that this host does not have.
+            _ => Errno(EADDRNOTAVAIL),
+        };
+        self.kernel.close(pair.ours);
+        Err(errno.into())
+    }
+}

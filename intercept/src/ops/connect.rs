@@ -1,0 +1,232 @@
+//! `connect`: the destination decides.
+
+use core::net::SocketAddr;
+
+use zt_socket_rpc::linux::*;
+use zt_socket_rpc::{
+    Connect, Entry, Family, Id, Kind, Name, Options, Reply, Request, State, plug_len,
+};
+
+use crate::Program;
+use crate::control::Waited;
+use crate::kernel::{Errno, Fd, Kernel, POLLOUT};
+use crate::lan::{Lan, Mode, is_loopback, is_private};
+use crate::native::{TCP_STATE_CLOSE, Timeval};
+use crate::outcome::{Outcome, Reason, Step};
+use crate::own::Mark;
+use crate::sockaddr::{Given, parse};
+
+/// What a new attempt carries from the descriptor that it replaces.
+struct Attempt {
+    remote: SocketAddr,
+    local: Option<SocketAddr>,
+    family: Family,
+    nonblocking: bool,
+    close_on_exec: bool,
+    options: Options,
+}
+
+impl<K: Kernel> Program<'_, K> {
+    /// `connect(fd, address)`.
+    pub fn connect(&self, fd: Fd, address: &[u8]) -> Outcome {
+        let Some(to) = parse(address) else {
+            return Outcome::PassThrough(Reason::NotInternet);
+        };
+        let end = match self.own(fd) {
+            Some(name) => self.connect_own(fd, name, to),
+            None => self.connect_native(fd, to),
+        };
+        end.into()
+    }
+
+    /// An undecided socket of the kernel.
+    fn connect_native(&self, fd: Fd, to: Given) -> Step<i32> {
+        // The wildcard address means this host to Linux.
+        if is_loopback(to.address) || to.address.ip().is_unspecified() {
+            return Err(Reason::Loopback.into());
+        }
+        let lan = if is_private(to.address) {
+            self.lan_at_start()
+        } else {
+            self.lan()
+        };
+        let routed = match &lan {
+            Lan::Up(table) | Lan::Away(Some(table)) => {
+                let ip = to.address.ip();
+                table.routes_to(ip) || table.is_own(ip)
+            }
+            Lan::Away(None) => false,
+        };
+        if !routed && self.settings.mode() == Mode::Split {
+            return Err(if matches!(lan, Lan::Away(None)) {
+                Reason::ServiceAway
+            } else {
+                Reason::NotOnTheLan
+            }
+            .into());
+        }
+        let family = self.tcp_family(fd)?;
+        // An IPv4 address on an IPv6 socket, or the other way round: the kernel has the right errno.
+        if family != to.family {
+            return Err(Reason::NotInternet.into());
+        }
+        // Connecting, connected or listening already.
+        if self.tcp_state(fd)? != TCP_STATE_CLOSE {
+            return Err(Reason::NotTcp.into());
+        }
+        let native = self.native(fd, family)?;
+        if native.options.v6_only && to.address.is_ipv4() {
+            return Err(Reason::NotInternet.into());
+        }
+        if !native.local.ip().is_unspecified() {
+            return Err(Reason::BoundElsewhere.into());
+        }
+        if matches!(lan, Lan::Away(_)) {
+            return Err(Errno(ENETUNREACH).into());
+        }
+        let attempt = Attempt {
+            remote: to.address,
+            local: (native.local.port() != 0).then_some(native.local),
+            family,
+            nonblocking: native.nonblocking,
+            close_on_exec: native.close_on_exec,
+            options: native.options,
+        };
+        self.attempt(fd, &attempt)
+    }
+
+    /// A descriptor that is ours already.
+    fn connect_own(&self, fd: Fd, name: Name, to: Given) -> Step<i32> {
+        let entry = self.entry(name.id).ok_or(Errno(ENETUNREACH))?;
+        match (name.kind, entry.state) {
+            (_, State::Connecting) => self.connect_again_while_connecting(fd, name.id),
+            // Linux reports the end of a non-blocking attempt to the first `connect` that follows it.
+            (_, State::Connected) if self.mark(fd, Mark::ConnectedTold) => Ok(0),
+            (_, State::Connected | State::Reset | State::Listening) => Err(Errno(EISCONN).into()),
+            (Kind::Stream, State::Failed) => match self.take_error(fd, name.id) {
+                Some(errno) => Err(errno.into()),
+                None => self.attempt(fd, &self.next_attempt(fd, &entry, to)?),
+            },
+            (_, State::Failed | State::Bound) => {
+                self.attempt(fd, &self.next_attempt(fd, &entry, to)?)
+            }
+        }
+    }
+
+    fn connect_again_while_connecting(&self, fd: Fd, id: Id) -> Step<i32> {
+        if self.kernel.is_nonblocking(fd)? {
+            return Err(Errno(EALREADY).into());
+        }
+        self.kernel.wait(fd, POLLOUT, -1)?;
+        match self.entry(id) {
+            Some(entry) if entry.state == State::Connected => {
+                self.mark(fd, Mark::ConnectedTold);
+                Ok(0)
+            }
+            Some(_) => Err(self
+                .take_error(fd, id)
+                .unwrap_or(Errno(ECONNABORTED))
+                .into()),
+            None => Err(Errno(ENETUNREACH).into()),
+        }
+    }
+
+    fn next_attempt(&self, fd: Fd, entry: &Entry, to: Given) -> Step<Attempt> {
+        let local = match entry.state {
+            State::Bound => entry.local,
+            _ => None,
+        };
+        Ok(Attempt {
+            remote: to.address,
+            local,
+            family: entry.family,
+            nonblocking: self.kernel.is_nonblocking(fd)?,
+            close_on_exec: self.kernel.is_close_on_exec(fd)?,
+            options: entry.options,
+        })
+    }
+
+    fn attempt(&self, fd: Fd, attempt: &Attempt) -> Step<i32> {
+        let pair = self.new_pair(Kind::Stream, SOCK_STREAM, attempt.nonblocking)?;
+        self.carry_over(fd, pair.ours);
+        let sent = self.plug(pair.ours).and_then(|plug| {
+            let request = Request::Connect(Connect {
+                id: pair.id,
+                remote: attempt.remote,
+                local: attempt.local,
+                family: attempt.family,
+                wait: !attempt.nonblocking,
+                plug,
+                options: attempt.options,
+            });
+            if attempt.nonblocking {
+                self.send_request(&request, &[pair.service]).map(|()| None)
+            } else {
+                let limit: Timeval = self.timeout(fd, SO_SNDTIMEO_OLD);
+                self.exchange_connect(&request, &[pair.service], &limit)
+                    .map(Some)
+            }
+        });
+        self.kernel.close(pair.service);
+        let channel = match sent {
+            Ok(channel) => channel,
+            Err(errno) => {
+                self.kernel.close(pair.ours);
+                return Err(errno.into());
+            }
+        };
+        self.swap(pair.ours, fd, attempt.close_on_exec)?;
+        self.registrations.forget(fd);
+        let Some(channel) = channel else {
+            return Err(Errno(EINPROGRESS).into());
+        };
+        match self.wait_connected(channel) {
+            Waited::Ended(Reply::Failed { errno }) => {
+                // Told now, so no longer pending.
+                let _ = self.int_option(fd, SOL_SOCKET, SO_ERROR);
+                self.mark(fd, Mark::ErrorTaken);
+                Err(Errno(errno).into())
+            }
+            Waited::Ended(_) => {
+                self.mark(fd, Mark::ConnectedTold);
+                Ok(0)
+            }
+            Waited::Interrupted(Errno(EAGAIN)) => Err(Errno(EINPROGRESS).into()),
+            Waited::Interrupted(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Fills the program's half so that it polls as a connecting socket does.
+    fn plug(&self, ours: Fd) -> Result<u32, Errno> {
+        let size = self.int_option(ours, SOL_SOCKET, SO_SNDBUF)?;
+        let wanted = plug_len(size.unsigned_abs()) as usize;
+        let mut filled = 0;
+        while filled < wanted {
+            match self.kernel.send_zeros(ours, wanted - filled) {
+                Ok(0) | Err(Errno(EAGAIN)) => break,
+                Ok(count) => filled += count,
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(filled as u32)
+    }
+
+    /// The pending error of a connection, once: what `SO_ERROR` and a repeated `connect` report.
+    pub(crate) fn take_error(&self, fd: Fd, id: Id) -> Option<Errno> {
+        // The pair's own error says that the outcome is visible to the program, the entry, which was written before,
+        // says what it was: so in this order.
+        let pending = match self.int_option(fd, SOL_SOCKET, SO_ERROR) {
+            Ok(errno) if errno != 0 => Some(Errno(errno)),
+            _ => None,
+        };
+        let entry = self.entry(id)?;
+        match entry.state {
+            State::Failed => pending.map(|_| Errno(entry.errno)),
+            State::Reset => {
+                let first = self.mark(fd, Mark::ErrorTaken);
+                (pending.is_some() || first).then_some(Errno(entry.errno))
+            }
+            _ => pending,
+        }
+    }
+}

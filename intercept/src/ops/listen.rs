@@ -1,0 +1,121 @@
+//! `listen`: the container's own network and the LAN, in one accept queue.
+
+use zt_socket_rpc::linux::{EINVAL, ENETDOWN, ENETUNREACH, ETIMEDOUT, SOCK_SEQPACKET};
+use zt_socket_rpc::{Kind, Listen, Name, Reply, Request};
+
+use crate::Program;
+use crate::kernel::{Errno, Fd, Kernel};
+use crate::lan::{Lan, Mode, is_loopback};
+use crate::native::{Native, TCP_STATE_CLOSE, TCP_STATE_LISTEN};
+use crate::outcome::{Outcome, Reason, Step};
+use crate::sockaddr::wildcard;
+
+impl<K: Kernel> Program<'_, K> {
+    /// `listen(fd, backlog)`.
+    pub fn listen(&self, fd: Fd, backlog: i32) -> Outcome {
+        let end = match self.own(fd) {
+            Some(name) => self.listen_own(name, backlog),
+            None => self.listen_native(fd, backlog),
+        };
+        end.into()
+    }
+
+    /// Bound to the LAN only, or listening already.
+    fn listen_own(&self, name: Name, backlog: i32) -> Step<i32> {
+        if name.kind != Kind::Listener {
+            return Err(Errno(EINVAL).into());
+        }
+        let entry = self.entry(name.id).ok_or(Errno(ENETDOWN))?;
+        let request = Request::Listen(Listen {
+            id: name.id,
+            local: entry.local.unwrap_or(wildcard(entry.family, 0)),
+            family: entry.family,
+            backlog: clamp(backlog),
+            kernel_listener: false,
+            options: entry.options,
+        });
+        self.listen_answer(&request, &[])?;
+        Ok(0)
+    }
+
+    fn listen_native(&self, fd: Fd, backlog: i32) -> Step<i32> {
+        let family = self.tcp_family(fd)?;
+        match self.tcp_state(fd)? {
+            TCP_STATE_CLOSE => {}
+            // Listening on the container's own network only; a new backlog does not change that.
+            TCP_STATE_LISTEN => return Err(Reason::BoundElsewhere.into()),
+            _ => return Err(Reason::NotTcp.into()),
+        }
+        let local = self.local_address(fd, family);
+        if is_loopback(local) {
+            return Err(Reason::Loopback.into());
+        }
+        if !local.ip().is_unspecified() {
+            return Err(Reason::BoundElsewhere.into());
+        }
+        if matches!(self.lan_at_start(), Lan::Away(_)) {
+            return match self.settings.mode() {
+                Mode::Split => Err(Reason::ServiceAway.into()),
+                Mode::Isolated => Err(Errno(ENETDOWN).into()),
+            };
+        }
+        let both = self.settings.mode() == Mode::Split;
+        if both {
+            // First on the kernel's network, whose errors are the kernel's own.
+            self.kernel.listen(fd, backlog)?;
+        }
+        let native = self.native(fd, family)?;
+        match self.hand_over(fd, &native, backlog, both) {
+            // The service went away in between; the kernel's listener stands.
+            Err(Errno(ENETUNREACH | ETIMEDOUT)) if both => Ok(0),
+            Err(errno) => Err(errno.into()),
+            Ok(()) => Ok(0),
+        }
+    }
+
+    /// Gives the listener to the service, and its own listening kernel socket with it.
+    fn hand_over(
+        &self,
+        fd: Fd,
+        native: &Native,
+        backlog: i32,
+        kernel_listener: bool,
+    ) -> Result<(), Errno> {
+        let pair = self.new_pair(Kind::Listener, SOCK_SEQPACKET, native.nonblocking)?;
+        self.carry_over(fd, pair.ours);
+        let request = Request::Listen(Listen {
+            id: pair.id,
+            local: wildcard(native.family, native.local.port()),
+            family: native.family,
+            backlog: clamp(backlog),
+            kernel_listener,
+            options: native.options,
+        });
+        let both = [pair.service, fd];
+        let answer = self.listen_answer(&request, if kernel_listener { &both } else { &both[..1] });
+        self.kernel.close(pair.service);
+        if let Err(errno) = answer {
+            self.kernel.close(pair.ours);
+            return Err(errno);
+        }
+        self.swap(pair.ours, fd, native.close_on_exec)
+    }
+
+    fn listen_answer(&self, request: &Request, descriptors: &[Fd]) -> Result<(), Errno> {
+        let (reply, extra) = self.exchange(request, descriptors)?;
+        self.close_all(&[extra]);
+        match reply {
+            Reply::Done { .. } => Ok(()),
+            Reply::Failed { errno } => Err(Errno(errno)),
+            _ => Err(Errno(ENETUNREACH)),
+        }
+    }
+}
+
+/// Linux reads the backlog as an unsigned number; zero still lets one connection through.
+fn clamp(backlog: i32) -> u16 {
+    match u16::try_from(backlog) {
+        Ok(backlog) => backlog.max(1),
+        Err(_) => u16::MAX,
+    }
+}

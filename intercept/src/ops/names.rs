@@ -1,0 +1,46 @@
+//! `getsockname`, `getpeername`: true addresses instead of Unix names.
+
+use zt_socket_rpc::State;
+use zt_socket_rpc::linux::{AF_UNIX, ENOTCONN};
+
+use crate::Program;
+use crate::kernel::{Errno, Fd, Kernel};
+use crate::outcome::{Outcome, Reason, Step};
+use crate::own::UNIX_LEN;
+use crate::sockaddr::{SockAddr, encode, family_of, wildcard};
+
+impl<K: Kernel> Program<'_, K> {
+    /// `getsockname(fd)`.
+    pub fn local_name_of(&self, fd: Fd) -> Outcome<SockAddr> {
+        self.local_name_step(fd).into()
+    }
+
+    /// `getpeername(fd)`.
+    pub fn peer_name_of(&self, fd: Fd) -> Outcome<SockAddr> {
+        self.peer_name_step(fd).into()
+    }
+
+    fn local_name_step(&self, fd: Fd) -> Step<SockAddr> {
+        // The program's half of a pair has no name: whatever has one is not ours.
+        let mut buffer = [0; UNIX_LEN];
+        let len = self.kernel.local_name(fd, &mut buffer)?;
+        if len != 2 || family_of(&buffer) != Some(AF_UNIX) {
+            return Err(Reason::NotOurs.into());
+        }
+        let name = self.own(fd).ok_or(Reason::NotOurs)?;
+        let entry = self.entry(name.id).ok_or(Errno(ENOTCONN))?;
+        Ok(encode(
+            entry.local.unwrap_or(wildcard(entry.family, 0)),
+            entry.family,
+        ))
+    }
+
+    fn peer_name_step(&self, fd: Fd) -> Step<SockAddr> {
+        let name = self.own(fd).ok_or(Reason::NotOurs)?;
+        let entry = self.entry(name.id).ok_or(Errno(ENOTCONN))?;
+        match (entry.state, entry.remote) {
+            (State::Connected, Some(remote)) => Ok(encode(remote, entry.family)),
+            _ => Err(Errno(ENOTCONN).into()),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! `getsockopt`, `setsockopt` on our own descriptors: what TCP would say.
+
+use zt_socket_rpc::linux::*;
+use zt_socket_rpc::{
+    Entry, Family, Id, Kind, Name, OptionError, OptionValue, Options, Request, SetOption, State,
+};
+
+use crate::Program;
+use crate::kernel::{Errno, Fd, Kernel};
+use crate::native::TCP_STATE_CLOSE;
+use crate::outcome::{Outcome, Reason, Step};
+
+/// The value of an option, to be cut to the program's buffer as the kernel does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OptionAnswer {
+    bytes: [u8; TCP_INFO_LEN],
+    len: usize,
+}
+
+impl OptionAnswer {
+    /// The value.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
+    fn of(value: &[u8]) -> Self {
+        let mut bytes = [0; TCP_INFO_LEN];
+        for (to, from) in bytes.iter_mut().zip(value) {
+            *to = *from;
+        }
+        Self {
+            bytes,
+            len: value.len().min(TCP_INFO_LEN),
+        }
+    }
+
+    fn int(value: i32) -> Self {
+        Self::of(&value.to_ne_bytes())
+    }
+}
+
+/// `sizeof(struct tcp_info)` of Linux 4.18, which every later program accepts.
+const TCP_INFO_LEN: usize = 232;
+const TCP_ESTABLISHED: u8 = 1;
+const TCP_SYN_SENT: u8 = 2;
+const TCP_LISTEN: u8 = 10;
+const SO_PASSCRED: i32 = 16;
+const SO_BINDTODEVICE: i32 = 25;
+const SO_PASSSEC: i32 = 34;
+const SO_PEERSEC: i32 = 31;
+const SO_PEERNAME: i32 = 28;
+const SO_PEERGROUPS: i32 = 59;
+
+impl<K: Kernel> Program<'_, K> {
+    /// `getsockopt(fd, level, name)`.
+    pub fn get_option(&self, fd: Fd, level: i32, name: i32) -> Outcome<OptionAnswer> {
+        if !is_interesting(level, name) {
+            return Outcome::PassThrough(Reason::Native);
+        }
+        match self.own(fd) {
+            Some(own) => self.get_own_option(fd, own, level, name).into(),
+            None => Outcome::PassThrough(Reason::NotOurs),
+        }
+    }
+
+    /// `setsockopt(fd, level, name, value)`.
+    pub fn set_option(&self, fd: Fd, level: i32, name: i32, value: &[u8]) -> Outcome {
+        if !is_interesting(level, name) {
+            return Outcome::PassThrough(Reason::Native);
+        }
+        match self.own(fd) {
+            Some(own) => self.set_own_option(own.id, level, name, value).into(),
+            None => Outcome::PassThrough(Reason::NotOurs),
+        }
+    }
+
+    fn get_own_option(&self, fd: Fd, own: Name, level: i32, name: i32) -> Step<OptionAnswer> {
+        let entry = || self.entry(own.id).ok_or(Errno(ENOTCONN));
+        Ok(match (level, name) {
+            (SOL_SOCKET, SO_TYPE) => OptionAnswer::int(SOCK_STREAM),
+            (SOL_SOCKET, SO_PROTOCOL) => OptionAnswer::int(IPPROTO_TCP),
+            (SOL_SOCKET, SO_DOMAIN) => OptionAnswer::int(match entry()?.family {
+                Family::V4 => i32::from(AF_INET),
+                Family::V6 => i32::from(AF_INET6),
+            }),
+            (SOL_SOCKET, SO_ACCEPTCONN) => OptionAnswer::int(i32::from(
+                own.kind == Kind::Listener && entry()?.state == State::Listening,
+            )),
+            (SOL_SOCKET, SO_ERROR) if own.kind == Kind::Stream => {
+                OptionAnswer::int(self.take_error(fd, own.id).map_or(0, |errno| errno.0))
+            }
+            (SOL_SOCKET, SO_ERROR) => return Err(Reason::Native.into()),
+            // No peer process: what a TCP socket says (pid 0, uid -1, gid -1).
+            (SOL_SOCKET, SO_PEERCRED) => {
+                let mut credentials = [0xff; 12];
+                credentials[..4].fill(0);
+                OptionAnswer::of(&credentials)
+            }
+            (SOL_SOCKET, SO_PEERSEC | SO_PEERNAME | SO_PEERGROUPS) => {
+                return Err(Errno(ENOPROTOOPT).into());
+            }
+            (SOL_SOCKET, SO_BINDTODEVICE) => OptionAnswer::of(&[]),
+            (SOL_SOCKET, SO_PASSCRED | SO_PASSSEC) => OptionAnswer::int(0),
+            (SOL_TCP, TCP_INFO) => tcp_info(&entry()?),
+            _ => {
+                // In order with the one-way requests that set options.
+                let entry = self.entry_in_order(own.id).ok_or(Errno(ENOTCONN))?;
+                if level == SOL_IPV6 && entry.family == Family::V4 {
+                    return Err(Errno(ENOPROTOOPT).into());
+                }
+                let mut value = [0; 16];
+                match entry.options.get(level, name, &mut value) {
+                    Ok(len) => OptionAnswer::of(value.get(..len).unwrap_or_default()),
+                    Err(OptionError::Errno(errno)) => return Err(Errno(errno).into()),
+                    Err(OptionError::NotOurs) => return Err(Errno(ENOPROTOOPT).into()),
+                }
+            }
+        })
+    }
+
+    fn set_own_option(&self, id: Id, level: i32, name: i32, value: &[u8]) -> Step<i32> {
+        match (level, name) {
+            (
+                SOL_SOCKET,
+                SO_TYPE | SO_PROTOCOL | SO_DOMAIN | SO_ACCEPTCONN | SO_ERROR | SO_PEERCRED,
+            ) => {
+                return Err(Errno(ENOPROTOOPT).into());
+            }
+            (SOL_SOCKET, SO_PEERSEC | SO_PEERNAME | SO_PEERGROUPS) => {
+                return Err(Errno(ENOPROTOOPT).into());
+            }
+            // Credentials would arrive as control data that TCP never has.
+            (SOL_SOCKET, SO_PASSCRED | SO_PASSSEC) => return Err(Errno(EOPNOTSUPP).into()),
+            // A hint: the LAN is the only device there is.
+            (SOL_SOCKET, SO_BINDTODEVICE) => return Ok(0),
+            _ => {}
+        }
+        // The errno is decided here; the service applies the same function to its own copy.
+        match Options::default().set(level, name, value) {
+            Ok(()) => {}
+            Err(OptionError::Errno(errno)) => return Err(Errno(errno).into()),
+            Err(OptionError::NotOurs) => return Err(Errno(ENOPROTOOPT).into()),
+        }
+        if let Some(entry) = self.kernel.table().and_then(|table| table.entry(id.tag())) {
+            if level == SOL_IPV6 && entry.family == Family::V4 {
+                return Err(Errno(ENOPROTOOPT).into());
+            }
+            if entry.state == State::Failed || entry.state == State::Reset {
+                // Kept by Linux until the socket is closed, without any effect.
+                return Ok(0);
+            }
+        }
+        let request = Request::SetOption(SetOption {
+            id,
+            level,
+            name,
+            value: OptionValue::new(value),
+        });
+        // A service that is away has reset the connection: the option would have no effect.
+        let _ = self.send_request(&request, &[]);
+        Ok(0)
+    }
+}
+
+/// Whether a Unix socket answers otherwise than TCP does. Everything else needs no look at the descriptor.
+fn is_interesting(level: i32, name: i32) -> bool {
+    match level {
+        SOL_TCP | SOL_IP | SOL_IPV6 => true,
+        SOL_SOCKET => matches!(
+            name,
+            SO_TYPE
+                | SO_PROTOCOL
+                | SO_DOMAIN
+                | SO_ACCEPTCONN
+                | SO_ERROR
+                | SO_PEERCRED
+                | SO_PEERSEC
+                | SO_PEERNAME
+                | SO_PEERGROUPS
+                | SO_PASSCRED
+                | SO_PASSSEC
+                | SO_BINDTODEVICE
+                | SO_KEEPALIVE
+                | SO_REUSEADDR
+                | SO_REUSEPORT
+                | SO_LINGER
+                | SO_BROADCAST
+                | SO_OOBINLINE
+                | SO_DONTROUTE
+                | SO_PRIORITY
+        ),
+        _ => false,
+    }
+}
+
+/// A plausible `struct tcp_info`: the state, and the fields that programs divide by.
+fn tcp_info(entry: &Entry) -> OptionAnswer {
+    const SND_MSS: usize = 16;
+    const RCV_MSS: usize = 20;
+    const RTO: usize = 8;
+    const PATH_MTU: usize = 60;
+    const RTT: usize = 68;
+    const RTT_VARIANCE: usize = 72;
+    const SND_SSTHRESH: usize = 76;
+    const SND_CWND: usize = 80;
+    const ADVERTISED_MSS: usize = 84;
+    /// The usual MTU of a ZeroTier network, less the IP and TCP headers.
+    const MTU: u32 = 2800;
+    const MSS: u32 = MTU - 40;
+    let mut info = [0; TCP_INFO_LEN];
+    info[0] = match entry.state {
+        State::Connected => TCP_ESTABLISHED,
+        State::Connecting => TCP_SYN_SENT,
+        State::Listening => TCP_LISTEN,
+        State::Bound | State::Failed | State::Reset => TCP_STATE_CLOSE,
+    };
+    for (at, value) in [
+        (RTO, 200_000),
+        (SND_MSS, MSS),
+        (RCV_MSS, MSS),
+        (PATH_MTU, MTU),
+        (RTT, 1_000),
+        (RTT_VARIANCE, 500),
+        (SND_SSTHRESH, 0x7fff_ffff),
+        (SND_CWND, 10),
+        (ADVERTISED_MSS, MSS),
+    ] {
+        if let Some(field) = info.get_mut(at..at + 4) {
+            field.copy_from_slice(&u32::to_ne_bytes(value));
+        }
+    }
+    OptionAnswer {
+        bytes: info,
+        len: TCP_INFO_LEN,
+    }
+}

@@ -1,0 +1,55 @@
+//! What follows a receive: resets that a Unix socket shows as end of file, and names that are no TCP addresses.
+//!
+//! The data path itself is the kernel's: the hooks make the call first and come here only when it returned zero, failed
+//! with `ECONNRESET`, or was given a buffer for an address.
+
+use zt_socket_rpc::State;
+use zt_socket_rpc::linux::{ECONNRESET, ENOTCONN};
+
+use crate::Program;
+use crate::kernel::{Errno, Fd, Kernel};
+use crate::own::{Mark, begins_as_own};
+
+/// `MSG_ERRQUEUE`.
+pub const MSG_ERRQUEUE: i32 = 0x2000;
+
+impl<K: Kernel> Program<'_, K> {
+    /// A receive of at least one byte returned zero: `Some` if it has to fail instead.
+    pub fn after_end_of_file(&self, fd: Fd) -> Option<Errno> {
+        let id = self.own_stream(fd)?;
+        let entry = self.entry(id)?;
+        match entry.state {
+            State::Reset if self.mark(fd, Mark::ErrorTaken) => Some(Errno(entry.errno)),
+            // The error was taken before: a socket that was never connected.
+            State::Failed => Some(Errno(ENOTCONN)),
+            _ => None,
+        }
+    }
+
+    /// A receive failed with `ECONNRESET`: the errno to show.
+    pub fn after_reset(&self, fd: Fd) -> Errno {
+        let entry = self.own_stream(fd).and_then(|id| self.entry(id));
+        match entry {
+            Some(entry) if matches!(entry.state, State::Reset | State::Failed) => {
+                self.mark(fd, Mark::ErrorTaken);
+                Errno(entry.errno)
+            }
+            _ => Errno(ECONNRESET),
+        }
+    }
+
+    /// The address that a receive has written into the program's buffer: true if it was the Unix name of one of our
+    /// descriptors, which is wiped. TCP gives no address at all.
+    pub fn strip_name(&self, address: &mut [u8]) -> bool {
+        let ours = begins_as_own(address);
+        if ours {
+            address.fill(0);
+        }
+        ours
+    }
+
+    /// Whether a receive from the error queue must say that it is empty: a Unix socket would return stream data.
+    pub fn has_no_error_queue(&self, fd: Fd) -> bool {
+        self.own(fd).is_some()
+    }
+}

@@ -1,0 +1,86 @@
+//! Recognising our own descriptors, and one bit of memory on them.
+//!
+//! A descriptor is ours when its peer's name is one of the contract's ([`Name`]). The name stays readable after the
+//! service has closed its half.
+//!
+//! What must be remembered per socket, across threads, `fork` and `dup`, is kept on the socket itself: `SO_PRIORITY` of
+//! a Unix socket has no meaning to the kernel and takes 0 to 6 from anyone. (The program's own `SO_PRIORITY` is kept by
+//! the service.)
+
+use zt_socket_rpc::linux::{AF_UNIX, SO_PRIORITY, SOL_SOCKET};
+use zt_socket_rpc::{Id, Kind, Name};
+
+use crate::Program;
+use crate::kernel::{Fd, Kernel};
+use crate::sockaddr::family_of;
+
+/// `sizeof(struct sockaddr_un)`.
+pub(crate) const UNIX_LEN: usize = 110;
+
+/// What was told to the program once and must not be told again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// The pending error was reported.
+    ErrorTaken,
+    /// A repeated `connect` reported success.
+    ConnectedTold,
+}
+
+impl Mark {
+    const fn bit(self) -> u8 {
+        match self {
+            Self::ErrorTaken => 1,
+            Self::ConnectedTold => 2,
+        }
+    }
+}
+
+impl<K: Kernel> Program<'_, K> {
+    /// The name of one of our own descriptors: one `getpeername`.
+    pub fn own(&self, fd: Fd) -> Option<Name> {
+        let mut buffer = [0; UNIX_LEN];
+        let len = self.kernel.peer_name(fd, &mut buffer).ok()?;
+        own_name(buffer.get(..len.min(UNIX_LEN))?)
+    }
+
+    /// The id of a connection of ours.
+    pub(crate) fn own_stream(&self, fd: Fd) -> Option<Id> {
+        self.own(fd)
+            .filter(|name| name.kind == Kind::Stream)
+            .map(|name| name.id)
+    }
+
+    /// Sets the mark; true when it was not set before.
+    pub(crate) fn mark(&self, fd: Fd, mark: Mark) -> bool {
+        let mut value = [0; 4];
+        if self
+            .kernel
+            .option(fd, SOL_SOCKET, SO_PRIORITY, &mut value)
+            .is_err()
+            || value[0] & mark.bit() != 0
+        {
+            return false;
+        }
+        value[0] |= mark.bit();
+        self.kernel
+            .set_option(fd, SOL_SOCKET, SO_PRIORITY, &value)
+            .is_ok()
+    }
+}
+
+/// Reads a peer's `struct sockaddr_un`.
+pub(crate) fn own_name(address: &[u8]) -> Option<Name> {
+    if family_of(address)? == AF_UNIX {
+        Name::from_path(address.get(2..)?)
+    } else {
+        None
+    }
+}
+
+/// Whether a buffer holds (the beginning of) one of our names, which must not be shown to a program.
+pub(crate) fn begins_as_own(address: &[u8]) -> bool {
+    family_of(address) == Some(AF_UNIX)
+        && address
+            .get(2..)
+            .is_some_and(|path| path.starts_with(&Name::PREFIX))
+}

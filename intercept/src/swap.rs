@@ -1,0 +1,114 @@
+//! Putting one end of a pair in the place of a program's descriptor.
+
+use zt_socket_rpc::linux::{AF_UNIX, EADDRINUSE, EBADF, ENOENT};
+use zt_socket_rpc::{Id, Kind, Name};
+
+use crate::Program;
+use crate::kernel::{EPOLL_CTL_ADD, EPOLL_CTL_MOD, EpollEvent, Errno, Fd, Kernel};
+use crate::registrations::{INSTANCES, Known, parse_registration};
+
+/// A new pair: the program's half, and the service's half with its name bound.
+pub(crate) struct Pair {
+    pub(crate) id: Id,
+    pub(crate) ours: Fd,
+    pub(crate) service: Fd,
+}
+
+/// Names are random; a second collision in a row means that something else is wrong.
+const NAME_ATTEMPTS: u32 = 4;
+
+impl<K: Kernel> Program<'_, K> {
+    /// Makes a pair.
+    pub(crate) fn new_pair(
+        &self,
+        kind: Kind,
+        socket_type: i32,
+        nonblocking: bool,
+    ) -> Result<Pair, Errno> {
+        let (ours, service) = self.kernel.socket_pair(socket_type, nonblocking)?;
+        let mut attempts = 0;
+        loop {
+            let mut bytes = [0; Id::LEN];
+            self.kernel.random(&mut bytes);
+            let id = Id::from_bytes(bytes);
+            let mut address = [0; 2 + Name::LEN];
+            let (family, path) = address.split_at_mut(2);
+            family.copy_from_slice(&AF_UNIX.to_ne_bytes());
+            path.copy_from_slice(&Name { kind, id }.to_path());
+            attempts += 1;
+            match self.kernel.bind(service, &address) {
+                Ok(()) if id.tag() != 0 => return Ok(Pair { id, ours, service }),
+                Err(Errno(EADDRINUSE)) if attempts < NAME_ATTEMPTS => {}
+                result => {
+                    self.kernel.close(ours);
+                    self.kernel.close(service);
+                    return Err(result.err().unwrap_or(Errno(EADDRINUSE)));
+                }
+            }
+        }
+    }
+
+    /// Replaces `fd` by `ours` (which is closed) and restores its epoll registrations.
+    pub(crate) fn swap(&self, ours: Fd, fd: Fd, close_on_exec: bool) -> Result<(), Errno> {
+        let known = self.registrations.known(fd);
+        let once = match known {
+            // Asking the kernel for what it has tells a living record from a stale one.
+            Known::Once(epoll, event) => {
+                match self.kernel.epoll_control(epoll, EPOLL_CTL_MOD, fd, event) {
+                    Err(Errno(ENOENT | EBADF)) => None,
+                    _ => Some((epoll, event)),
+                }
+            }
+            _ => None,
+        };
+        let mut searched = [const { None }; INSTANCES];
+        if let Known::Search(instances) = &known {
+            for (found, &epoll) in searched.iter_mut().zip(instances) {
+                *found = self
+                    .find_registration(epoll, fd)
+                    .map(|event| (epoll, event));
+            }
+        }
+        if let Err(errno) = self.kernel.replace(ours, fd, close_on_exec) {
+            self.kernel.close(ours);
+            return Err(errno);
+        }
+        for (epoll, event) in once.into_iter().chain(searched.into_iter().flatten()) {
+            // An instance that refuses has lost its room (`ENOSPC`): the program then misses events, and nothing
+            // better can be said here.
+            let _ = self.kernel.epoll_control(epoll, EPOLL_CTL_ADD, fd, event);
+        }
+        Ok(())
+    }
+
+    /// Finds the registration of `fd` in one epoll instance.
+    fn find_registration(&self, epoll: Fd, fd: Fd) -> Option<EpollEvent> {
+        let mut buffer = [0; 1024];
+        let (mut offset, mut kept) = (0, 0);
+        if epoll < 0 {
+            return None;
+        }
+        loop {
+            let room = buffer.get_mut(kept..).unwrap_or_default();
+            let read = self.kernel.read_fd_info(epoll, offset, room).ok()?;
+            let filled = buffer.get(..kept + read)?;
+            let whole = filled
+                .iter()
+                .rposition(|&byte| byte == b'\n')
+                .map_or(0, |newline| newline + 1);
+            let lines = filled.get(..whole)?.split(|&byte| byte == b'\n');
+            if let Some((_, event)) = lines
+                .filter_map(parse_registration)
+                .find(|(found, _)| *found == fd)
+            {
+                return Some(event);
+            }
+            if read == 0 || (whole == 0 && kept + read == buffer.len()) {
+                return None;
+            }
+            offset += read as u64;
+            buffer.copy_within(whole..kept + read, 0);
+            kept = kept + read - whole;
+        }
+    }
+}

@@ -5,7 +5,9 @@
 //! everything a person touches: the home directory, the control API, `zerotier-cli` and
 //! `zerotier-idtool`.
 
+pub mod broker;
 pub mod cli;
+pub mod engine;
 pub mod daemon;
 pub mod home;
 pub mod idtool;

@@ -20,7 +20,7 @@ mod receive;
 mod send;
 mod socket;
 
-pub use edge::{Received, UdpEdge};
+pub use edge::{Received, Traffic, UdpEdge};
 pub use send::{Outgoing, SendOutcome};
 pub use socket::UdpConfig;
 

@@ -16,7 +16,7 @@ use zt_protocol::{NetworkId, SecretIdentity, World};
 use crate::udp::UdpConfig;
 
 /// What a data plane is started with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct EngineConfig {
     /// Who this node is.
     pub identity: SecretIdentity,

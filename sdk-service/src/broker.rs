@@ -1,0 +1,366 @@
+//! The broker: programs' sockets on one network, over the contract of `zt_socket_rpc`.
+//!
+//! It owns the control socket `nc_<network id>`, the service's halves of all pairs and the state table,
+//! and moves bytes between pairs and the flows of the network's host. It has no protocol of its own and
+//! buffers nothing. Whatever a program sends is hostile input: parsed totally, counted, bounded.
+//!
+//! [`Broker`] is driven by the engine: readiness and the host's events go in, [`Broker::run`] moves
+//! bytes for a turn.
+
+mod accepting;
+mod budget;
+mod control;
+mod counters;
+mod descriptor;
+mod listener;
+mod outcomes;
+mod requests;
+mod stream;
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use zt_netstack::{FlowId, Host, HostEvent, Instant, ListenerId};
+use zt_protocol::NetworkId;
+use zt_socket_rpc::table::StateTable;
+use zt_socket_rpc::{Id, Prefix};
+
+use crate::engine::reactor::{Interest, Kind, Poller, Ready, Token};
+use crate::engine::slots::{Key, Slots};
+pub(crate) use budget::Budget;
+use control::{Accepted, ControlSocket};
+pub use counters::Counters;
+use listener::Listener;
+use stream::{Stream, Verdict};
+
+/// Control connections served before bytes are moved again.
+const REQUESTS_A_TURN: usize = 64;
+/// When to look again at queues that nothing will announce.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// What the broker borrows from the engine for one call.
+pub(crate) struct Turn<'a> {
+    pub(crate) poller: &'a Poller,
+    pub(crate) host: &'a mut Host,
+    pub(crate) budget: &'a mut Budget,
+    pub(crate) now: Instant,
+}
+
+/// The programs' edge of one network.
+pub(crate) struct Broker {
+    network: u16,
+    instance: NonZeroU64,
+    control: ControlSocket,
+    table: StateTable,
+    streams: Slots<Stream>,
+    listeners: Slots<Listener>,
+    by_id: HashMap<Id, Socket>,
+    by_flow: HashMap<FlowId, Owner>,
+    by_listener: HashMap<ListenerId, Key>,
+    runnable: VecDeque<Socket>,
+    /// Flows to reset once their last bytes had a chance to leave.
+    dying: Vec<FlowId>,
+    /// Listeners wait for descriptors, or for room that nothing announces.
+    starved: bool,
+    retry_at: Option<Instant>,
+    counters: Counters,
+}
+
+/// A socket of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Socket {
+    Stream(Key),
+    Listener(Key),
+}
+
+/// Whose flow it is.
+#[derive(Clone, Copy, Debug)]
+enum Owner {
+    Stream(Key),
+    /// Accepted, but the program was not told yet.
+    Pending(Key),
+}
+
+impl Broker {
+    /// Opens the control socket of a network in `directory`. `network` is the engine's index, for tokens.
+    pub(crate) fn open(
+        directory: &Path,
+        id: NetworkId,
+        network: u16,
+        poller: &Poller,
+    ) -> io::Result<Self> {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        let instance = NonZeroU64::new(u64::from_le_bytes(random)).unwrap_or(NonZeroU64::MIN);
+        Ok(Self {
+            network,
+            instance,
+            control: ControlSocket::open(socket_path(directory, id), network, poller)?,
+            table: StateTable::create(instance)?,
+            streams: Slots::new(),
+            listeners: Slots::new(),
+            by_id: HashMap::new(),
+            by_flow: HashMap::new(),
+            by_listener: HashMap::new(),
+            runnable: VecDeque::new(),
+            dying: Vec::new(),
+            starved: false,
+            retry_at: None,
+            counters: Counters::default(),
+        })
+    }
+
+    /// Where programs connect to.
+    pub(crate) fn path(&self) -> &Path {
+        self.control.path()
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Connections and listening sockets now.
+    pub(crate) fn sockets(&self) -> (usize, usize) {
+        (self.streams.len(), self.listeners.len())
+    }
+
+    /// Tells programs which addresses the LAN reaches, and which are its own here.
+    pub(crate) fn set_lan(&mut self, own: &[Prefix], routes: &[Prefix]) {
+        self.table.set_lan(own, routes);
+    }
+
+    /// One of the broker's descriptors is ready.
+    pub(crate) fn handle_ready(&mut self, turn: &mut Turn<'_>, token: Token, ready: Ready) {
+        match token.kind {
+            Kind::Control => self.accept_requests(turn),
+            Kind::Request => {
+                if let Some(call) = self.control.receive(turn.poller, token.key) {
+                    self.serve(turn, call);
+                }
+            }
+            Kind::Stream => self.stream_ready(turn, token.key, ready),
+            Kind::Listener => self.listener_ready(turn, token.key, ready),
+            Kind::KernelListener => {
+                if let Some(listener) = self.listeners.get_mut(token.key) {
+                    listener.kernel_ready = true;
+                    self.enqueue(Socket::Listener(token.key));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn accept_requests(&mut self, turn: &mut Turn<'_>) {
+        for _ in 0..REQUESTS_A_TURN {
+            match self.control.accept(turn.poller, turn.now) {
+                Accepted::Call(call) => {
+                    for key in self.control.waiting_of(call.uid) {
+                        if let Some(earlier) = self.control.receive(turn.poller, key) {
+                            self.serve(turn, earlier);
+                        }
+                    }
+                    self.serve(turn, call);
+                }
+                Accepted::Nothing => {}
+                Accepted::Empty => return,
+            }
+        }
+    }
+
+    fn stream_ready(&mut self, turn: &mut Turn<'_>, key: Key, ready: Ready) {
+        let token = self.token(Kind::Stream, key);
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        stream.readable |= ready.readable;
+        stream.hung_up |= ready.hung_up;
+        if ready.writable && stream.blocked {
+            stream.blocked = false;
+            turn.poller.change(&stream.fd, token, Interest::Edge);
+        }
+        self.enqueue(Socket::Stream(key));
+    }
+
+    /// Moves bytes for one turn. Says whether there is more to move at once.
+    pub(crate) fn run(&mut self, turn: &mut Turn<'_>) -> bool {
+        if self.starved {
+            self.starved = false;
+            let waiting: Vec<Key> = self.listeners.iter().map(|(key, _)| key).collect();
+            waiting
+                .into_iter()
+                .for_each(|key| self.enqueue(Socket::Listener(key)));
+        }
+        for _ in 0..self.runnable.len() {
+            match self.runnable.pop_front() {
+                Some(Socket::Stream(key)) => self.run_stream(turn, key),
+                Some(Socket::Listener(key)) => self.run_listener(turn, key),
+                None => break,
+            }
+        }
+        !self.runnable.is_empty()
+    }
+
+    fn run_stream(&mut self, turn: &mut Turn<'_>, key: Key) {
+        let token = self.token(Kind::Stream, key);
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        stream.queued = false;
+        if stream.connecting.is_some() {
+            if stream.hung_up {
+                self.close_stream(turn, key, Ending::Abort);
+            }
+            return;
+        }
+        let was_blocked = stream.blocked;
+        let Some(mut flow) = turn.host.flow(stream.flow) else {
+            self.close_stream(turn, key, Ending::Over);
+            return;
+        };
+        let verdict = stream.run(&mut flow);
+        if stream.blocked && !was_blocked {
+            turn.poller
+                .change(&stream.fd, token, Interest::EdgeWithRoom);
+        }
+        match verdict {
+            Verdict::Idle | Verdict::Blocked => {}
+            Verdict::Again => self.enqueue(Socket::Stream(key)),
+            Verdict::Close => self.close_stream(turn, key, Ending::Close),
+            Verdict::Abort => self.close_stream(turn, key, Ending::Abort),
+            Verdict::Over => self.close_stream(turn, key, Ending::Over),
+        }
+    }
+
+    /// Ends a connection on our side: the pair, the records, the flow.
+    fn close_stream(&mut self, turn: &mut Turn<'_>, key: Key, ending: Ending) {
+        let Some(stream) = self.streams.remove(key) else {
+            return;
+        };
+        turn.poller.remove(&stream.fd);
+        self.by_id.remove(&stream.id);
+        self.by_flow.remove(&stream.flow);
+        if stream.hung_up {
+            self.table.remove(stream.id.tag());
+        } else {
+            // The program may still ask why.
+            self.table.retire(stream.id.tag());
+        }
+        if let Some(flow) = turn.host.flow(stream.flow) {
+            match ending {
+                Ending::Close | Ending::Over => flow.close(),
+                // What the program wrote before it closed is sent first, as the kernel's TCP would have.
+                Ending::Abort if flow.info().send_queue > 0 && stream.connecting.is_none() => {
+                    self.dying.push(stream.flow);
+                }
+                Ending::Abort => flow.abort(),
+            }
+        }
+    }
+
+    /// To be called when the host's frames were taken for this turn.
+    pub(crate) fn after_transmit(&mut self, turn: &mut Turn<'_>) {
+        for flow in self.dying.drain(..) {
+            if let Some(flow) = turn.host.flow(flow) {
+                flow.abort();
+            }
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.control
+            .deadline()
+            .into_iter()
+            .chain(self.retry_at)
+            .min()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
+        self.counters.silent += self.control.handle_timeout(turn.poller, turn.now);
+        if self.retry_at.is_some_and(|at| at <= turn.now) {
+            self.retry_at = None;
+            self.starved = true;
+        }
+    }
+
+    /// Takes one event of the host.
+    pub(crate) fn handle_host_event(&mut self, turn: &mut Turn<'_>, event: HostEvent) {
+        match event {
+            HostEvent::Accepted { listener, flow } => self.flow_accepted(turn, listener, flow),
+            HostEvent::Connected(flow) => self.flow_connected(turn, flow),
+            HostEvent::ConnectFailed(flow, failure) => self.flow_failed(turn, flow, failure),
+            HostEvent::Reset(flow, reason) => self.flow_reset(turn, flow, reason),
+            HostEvent::Readable(flow)
+            | HostEvent::Writable(flow)
+            | HostEvent::RemoteFinished(flow)
+            | HostEvent::Closed(flow) => {
+                if let Some(&Owner::Stream(key)) = self.by_flow.get(&flow) {
+                    self.enqueue(Socket::Stream(key));
+                }
+            }
+        }
+    }
+
+    /// Ends everything: the network was left.
+    pub(crate) fn close(&mut self, turn: &mut Turn<'_>) {
+        self.control.close(turn.poller);
+        let listeners: Vec<Key> = self.listeners.iter().map(|(key, _)| key).collect();
+        listeners
+            .into_iter()
+            .for_each(|key| self.close_listener(turn, key));
+        let streams: Vec<Key> = self.streams.iter().map(|(key, _)| key).collect();
+        streams
+            .into_iter()
+            .for_each(|key| self.close_stream(turn, key, Ending::Abort));
+    }
+
+    fn token(&self, kind: Kind, key: Key) -> Token {
+        Token {
+            kind,
+            network: self.network,
+            key,
+        }
+    }
+
+    fn enqueue(&mut self, socket: Socket) {
+        let queued = match socket {
+            Socket::Stream(key) => self.streams.get_mut(key).map(|stream| &mut stream.queued),
+            Socket::Listener(key) => self
+                .listeners
+                .get_mut(key)
+                .map(|listener| &mut listener.queued),
+        };
+        if let Some(queued) = queued
+            && !*queued
+        {
+            *queued = true;
+            self.runnable.push_back(socket);
+        }
+    }
+
+    fn retry_soon(&mut self, now: Instant) {
+        self.retry_at.get_or_insert(now + RETRY);
+    }
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// In good order.
+    Close,
+    /// With a reset.
+    Abort,
+    /// The flow is over already.
+    Over,
+}
+
+/// The control socket of a network: its name is shown as the network's device.
+pub fn socket_path(directory: &Path, network: NetworkId) -> PathBuf {
+    directory.join(format!("nc_{network}"))
+}
+
+#[cfg(test)]
+mod tests;

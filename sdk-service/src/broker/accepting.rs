@@ -1,0 +1,267 @@
+//! Accept queues: from the host and from programs' own listeners to the programs.
+
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use zt_netstack::{FlowId, ListenerId};
+use zt_socket_rpc::{Accepted, Entry, Id, Kind as SocketKind, Name, Origin, State};
+
+use super::descriptor;
+use super::listener::Push;
+use super::stream::{self, Stream};
+use super::{Broker, Owner, Socket, Turn};
+use crate::engine::reactor::{Interest, Kind, Ready};
+use crate::engine::slots::Key;
+
+/// Connections accepted for one listener before the others have their turn.
+const ACCEPTS_A_TURN: usize = 128;
+
+/// Why the next connection does not go into the queue.
+enum Stop {
+    /// There is none.
+    Empty,
+    /// No descriptor is left; closing one somewhere helps.
+    Starved,
+}
+
+impl Broker {
+    /// A peer connected to a listening port.
+    pub(super) fn flow_accepted(
+        &mut self,
+        turn: &mut Turn<'_>,
+        listener: ListenerId,
+        flow: FlowId,
+    ) {
+        let key = self.by_listener.get(&listener).copied();
+        let Some((key, listener)) = key.and_then(|key| Some((key, self.listeners.get_mut(key)?)))
+        else {
+            if let Some(flow) = turn.host.flow(flow) {
+                flow.abort();
+            }
+            return;
+        };
+        listener.pending.push_back(flow);
+        self.by_flow.insert(flow, Owner::Pending(key));
+        self.enqueue(Socket::Listener(key));
+    }
+
+    pub(super) fn listener_ready(&mut self, turn: &mut Turn<'_>, key: Key, ready: Ready) {
+        if ready.hung_up {
+            return self.close_listener(turn, key);
+        }
+        let token = self.token(Kind::Listener, key);
+        let Some(listener) = self.listeners.get_mut(key) else {
+            return;
+        };
+        if ready.writable && listener.blocked {
+            listener.blocked = false;
+            turn.poller.change(&listener.fd, token, Interest::Edge);
+            self.enqueue(Socket::Listener(key));
+        }
+    }
+
+    /// Moves connections into the program's queue while it has room.
+    pub(super) fn run_listener(&mut self, turn: &mut Turn<'_>, key: Key) {
+        let Some(listener) = self.listeners.get_mut(key) else {
+            return;
+        };
+        listener.queued = false;
+        if listener.entry.state == State::Listening && !listener.blocked {
+            self.fill_queue(turn, key);
+        }
+        let Some(listener) = self.listeners.get_mut(key) else {
+            return;
+        };
+        let full = listener.entry.state == State::Bound || listener.is_full();
+        if full != listener.full {
+            listener.full = full;
+            turn.host.set_listener_full(listener.host_listener, full);
+        }
+    }
+
+    fn fill_queue(&mut self, turn: &mut Turn<'_>, key: Key) {
+        for _ in 0..ACCEPTS_A_TURN {
+            let token = self.token(Kind::Listener, key);
+            let Some(listener) = self.listeners.get_mut(key) else {
+                return;
+            };
+            match listener.push_held() {
+                Push::Done => {}
+                Push::Full => {
+                    return turn
+                        .poller
+                        .change(&listener.fd, token, Interest::EdgeWithRoom);
+                }
+                Push::TryLater => return self.retry_soon(turn.now),
+            }
+            match self.hold_next(turn, key) {
+                Ok(()) => {}
+                Err(Stop::Empty) => return,
+                Err(Stop::Starved) => {
+                    // Descriptors come back with any socket that is closed, here or elsewhere.
+                    self.starved = true;
+                    return self.retry_soon(turn.now);
+                }
+            }
+        }
+        self.enqueue(Socket::Listener(key));
+    }
+
+    /// Makes the record and the descriptor of the next connection, whichever side it came from.
+    fn hold_next(&mut self, turn: &mut Turn<'_>, key: Key) -> Result<(), Stop> {
+        loop {
+            let listener = self.listeners.get_mut(key).ok_or(Stop::Empty)?;
+            let held = if let Some(&flow) = listener.pending.front() {
+                let held = self.adopt(turn, key, flow)?;
+                if let Some(listener) = self.listeners.get_mut(key) {
+                    listener.pending.pop_front();
+                }
+                held
+            } else if listener.kernel_ready {
+                self.accept_native(key)?
+            } else {
+                return Err(Stop::Empty);
+            };
+            // A connection may have ended meanwhile: then the next one is taken.
+            if let (Some(held), Some(listener)) = (held, self.listeners.get_mut(key)) {
+                listener.held = Some(held);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Gives an accepted flow its pair.
+    fn adopt(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: Key,
+        id: FlowId,
+    ) -> Result<Option<(Accepted, OwnedFd)>, Stop> {
+        let listener = self.listeners.get(key).ok_or(Stop::Empty)?;
+        let (uid, family, options) = (listener.uid, listener.entry.family, listener.entry.options);
+        let Some(mut flow) = turn.host.flow(id) else {
+            self.by_flow.remove(&id);
+            return Ok(None);
+        };
+        // The program's half counts too: it is ours until the program takes it.
+        let lease = turn.budget.take(uid, 1).map_err(|_| Stop::Starved)?;
+        let name = Name {
+            kind: SocketKind::Stream,
+            id: self.fresh_id(),
+        };
+        let (ours, theirs) = descriptor::stream_pair(name).map_err(|error| {
+            tracing::warn!(%error, "no descriptor pair for a connection");
+            Stop::Starved
+        })?;
+        stream::apply(&options, &mut flow);
+        let (local, remote) = (flow.local(), flow.remote());
+        let entry = Entry {
+            kind: SocketKind::Stream,
+            state: State::Connected,
+            family,
+            errno: 0,
+            local: Some(local),
+            remote: Some(remote),
+            options,
+        };
+        // The tag is fresh: the only other outcome, a full set, means that programs ask instead.
+        let _ = self.table.insert(name.id.tag(), &entry);
+        self.by_flow.remove(&id);
+        self.add_stream(turn, Stream::new(ours, name.id, id, entry, None, lease));
+        self.counters.accepted += 1;
+        Ok(Some((
+            Accepted {
+                origin: Origin::Lan,
+                peer: remote,
+                local,
+                family,
+            },
+            theirs,
+        )))
+    }
+
+    /// Accepts on the program's own listener.
+    fn accept_native(&mut self, key: Key) -> Result<Option<(Accepted, OwnedFd)>, Stop> {
+        let listener = self.listeners.get_mut(key).ok_or(Stop::Empty)?;
+        let Some(kernel) = &listener.kernel else {
+            listener.kernel_ready = false;
+            return Err(Stop::Empty);
+        };
+        match descriptor::accept_kernel(kernel) {
+            Ok((fd, peer, local)) => {
+                self.counters.accepted_native += 1;
+                let family = listener.entry.family;
+                Ok(Some((
+                    Accepted {
+                        origin: Origin::Kernel,
+                        peer,
+                        local,
+                        family,
+                    },
+                    fd,
+                )))
+            }
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                    Err(Stop::Starved)
+                }
+                // The connection was gone before it could be taken.
+                Some(Errno::CONNABORTED | Errno::INTR | Errno::PROTO) => Ok(None),
+                _ => {
+                    listener.kernel_ready = false;
+                    Err(Stop::Empty)
+                }
+            },
+        }
+    }
+
+    /// A random id whose place in the table is near those of its neighbours, so that few pages of the
+    /// table are touched.
+    fn fresh_id(&self) -> Id {
+        loop {
+            let mut bytes = [0; Id::LEN];
+            if getrandom::fill(&mut bytes).is_err() {
+                tracing::error!("the system gives no randomness");
+            }
+            let set = (self.streams.next_key().index / WAYS) as u16 % SETS;
+            if let Some(low) = bytes.first_chunk_mut::<2>() {
+                let high = u16::from_le_bytes(*low) & !(SETS - 1);
+                *low = (high | set).to_le_bytes();
+            }
+            let id = Id::from_bytes(bytes);
+            if id.tag() != 0
+                && !self.by_id.contains_key(&id)
+                && self.table.reader().entry(id.tag()).is_none()
+            {
+                return id;
+            }
+        }
+    }
+
+    /// The program closed its listening socket.
+    pub(super) fn close_listener(&mut self, turn: &mut Turn<'_>, key: Key) {
+        let Some(listener) = self.listeners.remove(key) else {
+            return;
+        };
+        turn.poller.remove(&listener.fd);
+        if let Some(kernel) = &listener.kernel {
+            // The program may hold copies of it: it would stay in the set.
+            turn.poller.remove(kernel);
+        }
+        turn.host.unlisten(listener.host_listener);
+        self.by_id.remove(&listener.id);
+        self.by_listener.remove(&listener.host_listener);
+        self.table.remove(listener.id.tag());
+        for flow in listener.pending {
+            self.by_flow.remove(&flow);
+            if let Some(flow) = turn.host.flow(flow) {
+                flow.abort();
+            }
+        }
+    }
+}
+
+/// Entries per set, and sets, of the state table.
+const WAYS: u32 = zt_socket_rpc::table::WAYS as u32;
+const SETS: u16 = (zt_socket_rpc::table::ENTRIES / zt_socket_rpc::table::WAYS) as u16;
+const _: () = assert!(SETS.is_power_of_two());

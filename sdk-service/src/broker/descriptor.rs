@@ -1,0 +1,274 @@
+//! Descriptors that cross to programs and come from them: made, named, and checked before use.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::sockopt;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+};
+use zt_socket_rpc::{Kind, MAX_DESCRIPTORS, MAX_MESSAGE, Name};
+
+/// A pair for a connection: the service's half, named, and the program's.
+pub(super) fn stream_pair(name: Name) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    let path = name.to_path();
+    // An abstract name begins after the zero byte that makes it abstract.
+    let address = SocketAddrUnix::new_abstract_name(path.get(1..).unwrap_or_default())?;
+    rustix::net::bind(&ours, &address)?;
+    Ok((ours, theirs))
+}
+
+/// Whether `fd` is the service's half of a pair of this name.
+pub(super) fn is_named(fd: &OwnedFd, name: Name) -> bool {
+    let wanted = match name.kind {
+        Kind::Stream => SocketType::STREAM,
+        _ => SocketType::SEQPACKET,
+    };
+    let is_unix = sockopt::socket_domain(fd).is_ok_and(|family| family == AddressFamily::UNIX);
+    if !is_unix || !sockopt::socket_type(fd).is_ok_and(|kind| kind == wanted) {
+        return false;
+    }
+    let Ok(address) = rustix::net::getsockname(fd) else {
+        return false;
+    };
+    let Ok(address) = SocketAddrUnix::try_from(address) else {
+        return false;
+    };
+    let path = name.to_path();
+    address.abstract_name() == path.get(1..)
+}
+
+/// Whether `fd` is a listening TCP socket of a program's own network.
+pub(super) fn is_kernel_listener(fd: &OwnedFd) -> bool {
+    let family = sockopt::socket_domain(fd);
+    family.is_ok_and(|family| matches!(family, AddressFamily::INET | AddressFamily::INET6))
+        && sockopt::socket_type(fd).is_ok_and(|kind| kind == SocketType::STREAM)
+        && sockopt::socket_acceptconn(fd).is_ok_and(|listening| listening)
+}
+
+/// Accepts a connection of a program's own listener, with both its addresses.
+///
+/// The program may hold copies of the listener and share its flags, and `accept` knows no
+/// "do not wait" of its own: so the flag is set anew each time, and the caller asks only when the
+/// socket polled readable.
+pub(super) fn accept_kernel(listener: &OwnedFd) -> io::Result<(OwnedFd, SocketAddr, SocketAddr)> {
+    rustix::io::ioctl_fionbio(listener, true)?;
+    let (fd, peer) = rustix::net::acceptfrom_with(listener, SocketFlags::CLOEXEC)?;
+    let peer = peer
+        .and_then(|peer| SocketAddr::try_from(peer).ok())
+        .ok_or(Errno::CONNABORTED)?;
+    let local =
+        SocketAddr::try_from(rustix::net::getsockname(&fd)?).map_err(|_| Errno::CONNABORTED)?;
+    Ok((fd, unmapped(peer), unmapped(local)))
+}
+
+/// Inside the contract an IPv4 address is always an IPv4 address.
+fn unmapped(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// The user on the other side of a control connection.
+///
+/// Read by hand: beside it stands a process id, which is 0 for a program of another container and
+/// which no safe wrapper expects to be.
+pub(super) fn peer_uid(connection: &OwnedFd) -> io::Result<u32> {
+    let mut credentials = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: value and length are live and agree; getsockopt writes at most `length` bytes, and any
+    // bytes are a valid `ucred`.
+    let result = unsafe {
+        libc::getsockopt(
+            connection.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 {
+        Ok(credentials.uid)
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// One message with the descriptors that came with it.
+pub(super) struct Message {
+    pub(super) bytes: [u8; MAX_MESSAGE + 1],
+    pub(super) length: usize,
+    pub(super) descriptors: Vec<OwnedFd>,
+    /// More was sent than any request has: descriptors are missing.
+    pub(super) truncated: bool,
+}
+
+impl Message {
+    /// Receives without waiting.
+    pub(super) fn receive(connection: &OwnedFd) -> Result<Self, Errno> {
+        let mut message = Self {
+            bytes: [0; MAX_MESSAGE + 1],
+            length: 0,
+            descriptors: Vec::new(),
+            truncated: false,
+        };
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        let received = rustix::net::recvmsg(
+            connection,
+            &mut [IoSliceMut::new(&mut message.bytes)],
+            &mut control,
+            flags,
+        )?;
+        message.length = received.bytes;
+        message.truncated = received
+            .flags
+            .intersects(ReturnFlags::CTRUNC | ReturnFlags::TRUNC);
+        for control in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = control {
+                message.descriptors.extend(descriptors);
+            }
+        }
+        Ok(message)
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// Sends one message with at most one descriptor, without waiting and without a signal.
+pub(super) fn send_message(
+    to: impl AsFd,
+    bytes: &[u8],
+    descriptor: Option<BorrowedFd<'_>>,
+) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptors = descriptor.as_slice();
+    if !descriptors.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(descriptors));
+    }
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    rustix::net::sendmsg(to, &[IoSlice::new(bytes)], &mut control, flags).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use zt_socket_rpc::Id;
+
+    use super::*;
+
+    fn name(kind: Kind) -> Name {
+        let mut id = [7; Id::LEN];
+        getrandom::fill(&mut id).unwrap();
+        Name {
+            kind,
+            id: Id::from_bytes(id),
+        }
+    }
+
+    #[test]
+    fn a_pair_is_known_by_its_name_from_both_sides() {
+        let stream = name(Kind::Stream);
+        let (ours, theirs) = stream_pair(stream).unwrap();
+        assert!(is_named(&ours, stream));
+        assert!(!is_named(&theirs, stream));
+        assert!(!is_named(&ours, name(Kind::Stream)));
+        assert!(!is_named(
+            &ours,
+            Name {
+                kind: Kind::Listener,
+                id: stream.id
+            }
+        ));
+        let peer =
+            SocketAddrUnix::try_from(rustix::net::getpeername(&theirs).unwrap().unwrap()).unwrap();
+        assert_eq!(peer.abstract_name(), Some(&stream.to_path()[1..]));
+    }
+
+    #[test]
+    fn only_a_listening_tcp_socket_is_a_kernel_listener() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(address).unwrap();
+        let listener = OwnedFd::from(listener);
+        assert!(is_kernel_listener(&listener));
+        assert!(!is_kernel_listener(&OwnedFd::from(
+            stream.try_clone().unwrap()
+        )));
+        assert!(!is_kernel_listener(
+            &stream_pair(name(Kind::Stream)).unwrap().0
+        ));
+        let (_, peer, local) = accept_kernel(&listener).unwrap();
+        assert_eq!((peer, local), (stream.local_addr().unwrap(), address));
+        // Nobody waits any more: the answer comes at once.
+        assert_eq!(
+            accept_kernel(&listener).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+    }
+
+    #[test]
+    fn descriptors_arrive_and_too_many_are_noticed() {
+        let flags = SocketFlags::CLOEXEC;
+        let (left, right) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+                .unwrap();
+        send_message(&left, b"hello", Some(left.as_fd())).unwrap();
+        let message = Message::receive(&right).unwrap();
+        assert_eq!(
+            (
+                message.bytes(),
+                message.descriptors.len(),
+                message.truncated
+            ),
+            (&b"hello"[..], 1, false)
+        );
+
+        let many = [left.as_fd(); 9];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(9))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&many));
+        rustix::net::sendmsg(
+            &left,
+            &[IoSlice::new(b"x")],
+            &mut control,
+            SendFlags::empty(),
+        )
+        .unwrap();
+        let message = Message::receive(&right).unwrap();
+        assert!(message.truncated);
+        assert!(message.descriptors.len() <= 9);
+        assert_eq!(Message::receive(&right).err(), Some(Errno::AGAIN));
+        drop(left);
+        assert_eq!(
+            Message::receive(&right).map(|message| message.length),
+            Ok(0)
+        );
+    }
+
+    #[test]
+    fn the_user_of_a_connection_is_known() {
+        let (left, _right) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert_eq!(
+            peer_uid(&left.into()).unwrap(),
+            rustix::process::getuid().as_raw()
+        );
+    }
+}

@@ -1,0 +1,271 @@
+//! One joined network: its host, its programs, and what a person allows it.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+
+use zt_netstack::{Buffers, Host, HostConfig, Route};
+use zt_protocol::inet::{IpPrefix, Scope};
+use zt_protocol::node::Node;
+use zt_protocol::vl2::NetworkStatus;
+use zt_protocol::{Address, Mac, MulticastGroup, NetworkId};
+use zt_socket_rpc::Prefix;
+
+use super::clock::Now;
+use super::reactor::{Poller, Ready, Token};
+use super::sink::{Loopback, NodeSink};
+use super::view::NetworkView;
+use crate::broker::{Broker, Budget, Turn};
+use crate::home::NetworkSettings;
+
+/// Before the first configuration.
+const DEFAULT_MTU: usize = 2800;
+
+/// A joined network.
+pub(super) struct Network {
+    pub(super) id: NetworkId,
+    pub(super) settings: NetworkSettings,
+    pub(super) host: Host,
+    pub(super) broker: Broker,
+    mac: [u8; 6],
+    addresses: Vec<IpPrefix>,
+    routes: Vec<Route>,
+    loopback: Loopback,
+}
+
+impl Network {
+    pub(super) fn new(
+        id: NetworkId,
+        index: u16,
+        address: Address,
+        settings: NetworkSettings,
+        directory: &Path,
+        poller: &Poller,
+    ) -> io::Result<Self> {
+        let Mac(mac) = Mac::of(address, id);
+        let config = HostConfig {
+            mac,
+            mtu: DEFAULT_MTU,
+            addresses: Vec::new(),
+            routes: Vec::new(),
+        };
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed).map_err(io::Error::other)?;
+        Ok(Self {
+            id,
+            settings,
+            host: Host::new(config, u64::from_le_bytes(seed)),
+            broker: Broker::open(directory, id, index, poller)?,
+            mac,
+            addresses: Vec::new(),
+            routes: Vec::new(),
+            loopback: Loopback::default(),
+        })
+    }
+
+    /// Takes over what the controller says and the settings allow. Returns the multicast groups in
+    /// which others look for our addresses. `window` is the most a peer may have in flight towards us.
+    pub(super) fn configure(
+        &mut self,
+        now: Now,
+        status: &NetworkStatus,
+        window: usize,
+    ) -> Vec<MulticastGroup> {
+        let Mac(mac) = status.mac;
+        self.mac = mac;
+        self.addresses = status
+            .addresses
+            .iter()
+            .copied()
+            .filter(|ip| self.allows(ip))
+            .collect();
+        self.routes = status
+            .routes
+            .iter()
+            .filter(|route| self.allows(&route.target))
+            .map(|route| Route {
+                prefix: (route.target.network(), route.target.bits()),
+                via: route.via,
+            })
+            .collect();
+        let config = HostConfig {
+            mac,
+            mtu: status.mtu.into(),
+            addresses: self
+                .addresses
+                .iter()
+                .map(|ip| (ip.address(), ip.bits()))
+                .collect(),
+            routes: self.routes.clone(),
+        };
+        let buffers = Buffers::default();
+        self.host.set_buffers(Buffers {
+            receive: buffers.receive.min(window),
+            ..buffers
+        });
+        self.host.configure(now.instant, config);
+
+        let prefix = |&(address, length): &(IpAddr, u8)| Prefix { address, length };
+        let own: Vec<Prefix> = self
+            .addresses
+            .iter()
+            .map(|ip| prefix(&(ip.address(), ip.bits())))
+            .collect();
+        let routes: Vec<Prefix> = self.prefixes().iter().map(prefix).collect();
+        self.broker.set_lan(&own, &routes);
+        self.addresses
+            .iter()
+            .map(|ip| MulticastGroup::resolving(ip.address()))
+            .collect()
+    }
+
+    /// VL2 §7.3: which managed addresses and routes are used.
+    fn allows(&self, prefix: &IpPrefix) -> bool {
+        if !self.settings.allow_managed {
+            return false;
+        }
+        if prefix.bits() == 0 && prefix.address().is_unspecified() {
+            return self.settings.allow_default;
+        }
+        match Scope::of(prefix.address()) {
+            Scope::None | Scope::Multicast | Scope::Loopback | Scope::LinkLocal => false,
+            Scope::Global => self.settings.allow_global,
+            _ => true,
+        }
+    }
+
+    /// What is reached through this network.
+    pub(super) fn prefixes(&self) -> Vec<(IpAddr, u8)> {
+        let links = self.addresses.iter().map(|ip| (ip.network(), ip.bits()));
+        let mut prefixes: Vec<_> = links
+            .chain(self.routes.iter().map(|route| route.prefix))
+            .collect();
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        prefixes
+    }
+
+    pub(super) fn view(&self, node: &Node) -> Option<NetworkView> {
+        let (connections, listeners) = self.broker.sockets();
+        Some(NetworkView {
+            status: node.network(self.id)?,
+            settings: self.settings,
+            addresses: self.addresses.clone(),
+            socket: self.broker.path().to_owned(),
+            connections,
+            listeners,
+            counters: self.broker.counters(),
+        })
+    }
+
+    pub(super) fn handle_ready(
+        &mut self,
+        poller: &Poller,
+        budget: &mut Budget,
+        now: Now,
+        token: Token,
+        ready: Ready,
+    ) {
+        let mut turn = Turn {
+            poller,
+            host: &mut self.host,
+            budget,
+            now: now.instant,
+        };
+        self.broker.handle_ready(&mut turn, token, ready);
+    }
+
+    /// Runs what is due, and moves bytes between host and programs. Says whether more can be moved at
+    /// once.
+    pub(super) fn run(&mut self, poller: &Poller, budget: &mut Budget, now: Now) -> bool {
+        if self
+            .host
+            .deadline()
+            .is_some_and(|deadline| deadline <= now.instant)
+        {
+            self.host.handle_timeout(now.instant);
+        }
+        let mut turn = Turn {
+            poller,
+            host: &mut self.host,
+            budget,
+            now: now.instant,
+        };
+        if self
+            .broker
+            .deadline()
+            .is_some_and(|deadline| deadline <= now.instant)
+        {
+            self.broker.handle_timeout(&mut turn);
+        }
+        while let Some(event) = turn.host.poll_event() {
+            self.broker.handle_host_event(&mut turn, event);
+        }
+        self.broker.run(&mut turn)
+    }
+
+    /// Hands the host's frames to the node. Says whether all were taken.
+    pub(super) fn transmit(&mut self, node: &mut Node, now: Now) -> bool {
+        let Self {
+            host,
+            loopback,
+            mac,
+            id,
+            ..
+        } = self;
+        let mut sink = NodeSink {
+            node,
+            now: now.time,
+            network: *id,
+            mac: *mac,
+            loopback,
+        };
+        host.poll_transmit(now.instant, &mut sink)
+    }
+
+    /// Gives the host what it sent to itself. Says whether there was anything.
+    pub(super) fn loop_back(&mut self, now: Now) -> bool {
+        let Self {
+            host,
+            loopback,
+            mac,
+            ..
+        } = self;
+        let any = !loopback.is_empty();
+        loopback.drain(|ethertype, payload| {
+            host.handle_frame(now.instant, *mac, *mac, ethertype, payload)
+        });
+        any
+    }
+
+    /// After the frames of a turn are on their way.
+    pub(super) fn after_transmit(&mut self, poller: &Poller, budget: &mut Budget, now: Now) {
+        let mut turn = Turn {
+            poller,
+            host: &mut self.host,
+            budget,
+            now: now.instant,
+        };
+        self.broker.after_transmit(&mut turn);
+    }
+
+    /// Ends every connection: the network is left.
+    pub(super) fn close(&mut self, poller: &Poller, budget: &mut Budget, now: Now) {
+        let mut turn = Turn {
+            poller,
+            host: &mut self.host,
+            budget,
+            now: now.instant,
+        };
+        self.broker.close(&mut turn);
+        self.broker.after_transmit(&mut turn);
+    }
+
+    pub(super) fn deadline(&self) -> Option<zt_netstack::Instant> {
+        self.host
+            .deadline()
+            .into_iter()
+            .chain(self.broker.deadline())
+            .min()
+    }
+}

@@ -1,0 +1,214 @@
+//! Requests of the shell.
+
+use std::io;
+
+use serde_json::Value;
+use tokio::sync::oneshot;
+use zt_controller::{Method, Response};
+use zt_protocol::vl1::PeerInfo;
+use zt_protocol::world::UpdateRefused;
+use zt_protocol::{NetworkId, World};
+
+use super::clock::Now;
+use super::event::EngineEvent;
+use super::network::Network;
+use super::run::Engine;
+use super::view::{NetworkView, NodeView};
+use crate::home::NetworkSettings;
+
+/// What the shell may ask; see the methods of [`EngineHandle`](super::EngineHandle).
+#[derive(Debug)]
+pub(super) enum Command {
+    Join {
+        network: NetworkId,
+        cached: Option<Vec<u8>>,
+        settings: NetworkSettings,
+        done: oneshot::Sender<io::Result<NetworkView>>,
+    },
+    Leave {
+        network: NetworkId,
+        done: oneshot::Sender<bool>,
+    },
+    Networks {
+        done: oneshot::Sender<Vec<NetworkView>>,
+    },
+    Peers {
+        done: oneshot::Sender<Vec<PeerInfo>>,
+    },
+    Node {
+        done: oneshot::Sender<NodeView>,
+    },
+    Controller {
+        method: Method,
+        path: String,
+        body: Option<Value>,
+        done: oneshot::Sender<Response>,
+    },
+    OfferPlanet {
+        planet: World,
+        done: oneshot::Sender<Result<(), UpdateRefused>>,
+    },
+    Stop,
+}
+
+impl Engine {
+    /// Carries out one request; `false` ends the data plane. Who does not wait for the answer any
+    /// more does not get it.
+    pub(super) fn carry_out(&mut self, now: Now, command: Command) -> bool {
+        match command {
+            Command::Join {
+                network,
+                cached,
+                settings,
+                done,
+            } => {
+                let _ = done.send(self.join(now, network, cached.as_deref(), settings));
+            }
+            Command::Leave { network, done } => {
+                let _ = done.send(self.leave(now, network));
+            }
+            Command::Networks { done } => {
+                let mut views: Vec<NetworkView> = self
+                    .networks
+                    .iter()
+                    .flatten()
+                    .filter_map(|network| network.view(&self.node))
+                    .collect();
+                views.sort_by_key(|view| view.status.id.0);
+                let _ = done.send(views);
+            }
+            Command::Peers { done } => {
+                let _ = done.send(self.node.vl1().peers(now.time).collect());
+            }
+            Command::Node { done } => {
+                let _ = done.send(self.view());
+            }
+            Command::Controller {
+                method,
+                path,
+                body,
+                done,
+            } => {
+                let _ = done.send(self.controller.api(now.time, method, &path, body.as_ref()));
+                self.carry_effects(now);
+            }
+            Command::OfferPlanet { planet, done } => {
+                let _ = done.send(self.node.vl1_mut().update_planet(now.time, planet));
+            }
+            Command::Stop => return false,
+        }
+        true
+    }
+
+    fn join(
+        &mut self,
+        now: Now,
+        id: NetworkId,
+        cached: Option<&[u8]>,
+        settings: NetworkSettings,
+    ) -> io::Result<NetworkView> {
+        let known = self
+            .networks
+            .iter_mut()
+            .flatten()
+            .find(|network| network.id == id);
+        if let Some(network) = known {
+            network.settings = settings;
+        } else {
+            let free = self
+                .networks
+                .iter()
+                .position(Option::is_none)
+                .unwrap_or(self.networks.len());
+            let index = u16::try_from(free)
+                .ok()
+                .filter(|&index| index < MAX_NETWORKS);
+            let index = index.ok_or_else(|| io::Error::other("too many networks are joined"))?;
+            let address = self.node.vl1().address();
+            let network = Network::new(
+                id,
+                index,
+                address,
+                settings,
+                &self.socket_directory,
+                &self.poller,
+            )?;
+            tracing::info!(network = %id, socket = %network.broker.path().display(), "network joined");
+            if free == self.networks.len() {
+                self.networks.push(None);
+            }
+            if let Some(place) = self.networks.get_mut(free) {
+                *place = Some(Box::new(network));
+            }
+            self.node.join(now.time, id, cached);
+        }
+        self.reconfigure(now, id);
+        let network = self
+            .networks
+            .iter()
+            .flatten()
+            .find(|network| network.id == id);
+        network
+            .and_then(|network| network.view(&self.node))
+            .ok_or_else(|| io::Error::other("the network was not joined"))
+    }
+
+    fn leave(&mut self, now: Now, id: NetworkId) -> bool {
+        let Some(index) = self.position(id) else {
+            return false;
+        };
+        if let Some(mut network) = self.networks.get_mut(index).and_then(Option::take) {
+            network.close(&self.poller, &mut self.budget, now);
+            // Programs' connections end with a reset that still has to leave.
+            self.transmit_from(now, &mut network);
+        }
+        self.node.leave(id);
+        self.exclude_virtual_networks();
+        tracing::info!(network = %id, "network left");
+        true
+    }
+
+    /// Hands a network's configuration to its host, to programs and to the shell.
+    pub(super) fn reconfigure(&mut self, now: Now, id: NetworkId) {
+        let Some(index) = self.position(id) else {
+            return;
+        };
+        let Some(status) = self.node.network(id) else {
+            return;
+        };
+        let Some(Some(network)) = self.networks.get_mut(index) else {
+            return;
+        };
+        let groups = network.configure(now, &status, self.window);
+        self.node.set_groups(now.time, id, &groups);
+        self.exclude_virtual_networks();
+        let network = self.networks.get(index).and_then(Option::as_ref);
+        if let Some(view) = network.and_then(|network| network.view(&self.node)) {
+            self.tell(EngineEvent::NetworkChanged(view));
+        }
+    }
+
+    fn position(&self, id: NetworkId) -> Option<usize> {
+        self.networks
+            .iter()
+            .position(|network| network.as_ref().is_some_and(|network| network.id == id))
+    }
+
+    fn view(&self) -> NodeView {
+        let vl1 = self.node.vl1();
+        NodeView {
+            address: vl1.address(),
+            online: vl1.is_online(),
+            planet: vl1.planet().cloned(),
+            is_root: vl1.is_root(),
+            ports: self.edge.ports(),
+            local_addresses: self.local_addresses.clone(),
+            interface_addresses: self.interface_addresses.clone(),
+            traffic: self.edge.traffic(),
+            descriptors: self.budget.held(),
+        }
+    }
+}
+
+/// What a token has room for.
+const MAX_NETWORKS: u16 = 1 << 12;

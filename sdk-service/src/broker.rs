@@ -31,8 +31,8 @@ use zt_socket_rpc::{Id, Prefix};
 use crate::engine::reactor::{Interest, Kind, Poller, Ready, Token};
 use crate::engine::slots::{Key, Slots};
 pub(crate) use budget::Budget;
-use control::{Accepted, ControlSocket};
-pub use counters::Counters;
+use control::{Accepted, Call, ControlSocket};
+use counters::Counters;
 use listener::Listener;
 use stream::{Stream, Verdict};
 
@@ -53,7 +53,10 @@ pub(crate) struct Turn<'a> {
 pub(crate) struct Broker {
     network: u16,
     instance: NonZeroU64,
-    control: ControlSocket,
+    directory: PathBuf,
+    id: NetworkId,
+    /// `None` if it could not be made; joining again tries again.
+    control: Option<ControlSocket>,
     table: StateTable,
     streams: Slots<Stream>,
     listeners: Slots<Listener>,
@@ -95,10 +98,12 @@ impl Broker {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let instance = NonZeroU64::new(u64::from_le_bytes(random)).unwrap_or(NonZeroU64::MIN);
-        Ok(Self {
+        let mut broker = Self {
             network,
             instance,
-            control: ControlSocket::open(socket_path(directory, id), network, poller)?,
+            directory: directory.to_owned(),
+            id,
+            control: None,
             table: StateTable::create(instance)?,
             streams: Slots::new(),
             listeners: Slots::new(),
@@ -110,12 +115,21 @@ impl Broker {
             starved: false,
             retry_at: None,
             counters: Counters::default(),
-        })
+        };
+        broker.open_socket(poller);
+        Ok(broker)
     }
 
-    /// Where programs connect to.
-    pub(crate) fn path(&self) -> &Path {
-        self.control.path()
+    /// Makes the control socket if it is not there.
+    pub(crate) fn open_socket(&mut self, poller: &Poller) {
+        if self.control.is_none() {
+            let path = socket_path(&self.directory, self.id);
+            self.control = ControlSocket::open(path.clone(), self.network, poller)
+                .inspect_err(|error| {
+                    tracing::error!(socket = %path.display(), %error, "programs cannot reach the network: no socket");
+                })
+                .ok();
+        }
     }
 
     pub(crate) fn counters(&self) -> Counters {
@@ -137,7 +151,10 @@ impl Broker {
         match token.kind {
             Kind::Control => self.accept_requests(turn),
             Kind::Request => {
-                if let Some(call) = self.control.receive(turn.poller, token.key) {
+                let control = self.control.as_mut();
+                if let Some(call) =
+                    control.and_then(|control| control.receive(turn.poller, token.key))
+                {
                     self.serve(turn, call);
                 }
             }
@@ -155,14 +172,20 @@ impl Broker {
 
     fn accept_requests(&mut self, turn: &mut Turn<'_>) {
         for _ in 0..REQUESTS_A_TURN {
-            match self.control.accept(turn.poller, turn.now) {
+            let Some(control) = &mut self.control else {
+                return;
+            };
+            match control.accept(turn.poller, turn.now) {
                 Accepted::Call(call) => {
-                    for key in self.control.waiting_of(call.uid) {
-                        if let Some(earlier) = self.control.receive(turn.poller, key) {
-                            self.serve(turn, earlier);
-                        }
-                    }
-                    self.serve(turn, call);
+                    let waiting = control.waiting_of(call.uid);
+                    let earlier: Vec<Call> = waiting
+                        .into_iter()
+                        .filter_map(|key| control.receive(turn.poller, key))
+                        .collect();
+                    earlier
+                        .into_iter()
+                        .chain([call])
+                        .for_each(|call| self.serve(turn, call));
                 }
                 Accepted::Nothing => {}
                 Accepted::Empty => return,
@@ -271,15 +294,14 @@ impl Broker {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.control
-            .deadline()
-            .into_iter()
-            .chain(self.retry_at)
-            .min()
+        let control = self.control.as_ref().and_then(ControlSocket::deadline);
+        control.into_iter().chain(self.retry_at).min()
     }
 
     pub(crate) fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
-        self.counters.silent += self.control.handle_timeout(turn.poller, turn.now);
+        if let Some(control) = &mut self.control {
+            self.counters.silent += control.handle_timeout(turn.poller, turn.now);
+        }
         if self.retry_at.is_some_and(|at| at <= turn.now) {
             self.retry_at = None;
             self.starved = true;
@@ -306,7 +328,9 @@ impl Broker {
 
     /// Ends everything: the network was left.
     pub(crate) fn close(&mut self, turn: &mut Turn<'_>) {
-        self.control.close(turn.poller);
+        if let Some(control) = &self.control {
+            control.close(turn.poller);
+        }
         let listeners: Vec<Key> = self.listeners.iter().map(|(key, _)| key).collect();
         listeners
             .into_iter()

@@ -98,6 +98,11 @@ impl Surface {
 }
 
 impl Vl1 {
+    /// Our physical addresses as our peers see them.
+    pub fn surface_addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.surface.addresses()
+    }
+
     /// A peer told under which address it sees us.
     pub(super) fn on_surface_report(
         &mut self,

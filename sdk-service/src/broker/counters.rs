@@ -1,26 +1,41 @@
 //! What happened at the programs' edge, counted by reason.
 
-/// Counts since the network was joined.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counts since the network was joined.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub(crate) struct Counters {
+            $($(#[$doc])* pub(crate) $name: u64,)*
+        }
+
+        impl Counters {
+            /// Every counter with its name.
+            pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
     /// Requests that were understood.
-    pub requests: u64,
+    requests,
     /// Messages that are no request.
-    pub malformed: u64,
+    malformed,
     /// Requests with the wrong number or kind of descriptors.
-    pub wrong_descriptors: u64,
+    wrong_descriptors,
     /// Requests that name a socket that exists already, or one that does not.
-    pub wrong_id: u64,
+    wrong_id,
     /// Requests refused because too many descriptors are held already.
-    pub refused: u64,
+    refused,
     /// Control connections that never sent a request.
-    pub silent: u64,
+    silent,
     /// Connections made for programs.
-    pub connected: u64,
+    connected,
     /// Connections that came to nothing.
-    pub failed: u64,
+    failed,
     /// Connections taken from the LAN.
-    pub accepted: u64,
+    accepted,
     /// Connections taken from programs' own networks.
-    pub accepted_native: u64,
+    accepted_native,
 }

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::event::EngineEvent;
 use super::run::Engine;
 use crate::udp::interfaces;
 
@@ -21,7 +20,6 @@ impl Engine {
         };
         let ips: Vec<IpAddr> = found.iter().map(|address| address.ip).collect();
         self.edge.set_addresses(&ips);
-        self.interface_addresses.clone_from(&ips);
         let told = found.iter().filter(|address| {
             !self
                 .blacklist
@@ -40,7 +38,6 @@ impl Engine {
             tracing::debug!(?local_addresses, "addresses of this host");
             self.node.set_local_addresses(&local_addresses);
             self.local_addresses = local_addresses;
-            self.tell(EngineEvent::AddressesChanged(found));
         }
     }
 

@@ -13,6 +13,7 @@ use zt_protocol::vl1::PeerInfo;
 use zt_protocol::vl2::NetworkStatus;
 use zt_protocol::{NetworkId, SecretIdentity, World};
 
+use crate::home::NetworkSettings;
 use crate::udp::UdpConfig;
 
 /// What a data plane is started with.
@@ -55,12 +56,14 @@ pub struct EngineStatus {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Command {
-    /// Join a network; already joined is fine.
+    /// Join a network, or change the settings of one that is joined.
     Join {
         /// Which.
         network: NetworkId,
         /// The configuration that the last run accepted.
         cached: Option<Vec<u8>>,
+        /// What a person allows it to do here.
+        settings: NetworkSettings,
         /// Its state right after.
         answer: oneshot::Sender<NetworkStatus>,
     },
@@ -154,15 +157,18 @@ impl EngineHandle {
         Self { commands, wake }
     }
 
-    /// Joins a network, with the configuration of the last run if there is one.
+    /// Joins a network, with the configuration of the last run if there is one, or changes the
+    /// settings of one that is joined.
     pub async fn join(
         &self,
         network: NetworkId,
         cached: Option<Vec<u8>>,
+        settings: NetworkSettings,
     ) -> Result<NetworkStatus, Stopped> {
         self.ask(|answer| Command::Join {
             network,
             cached,
+            settings,
             answer,
         })
         .await

@@ -14,7 +14,6 @@ use zt_socket_rpc::Prefix;
 use super::clock::Now;
 use super::reactor::{Poller, Ready, Token};
 use super::sink::{Loopback, NodeSink};
-use super::view::NetworkView;
 use crate::broker::{Broker, Budget, Turn};
 use crate::home::NetworkSettings;
 
@@ -143,19 +142,6 @@ impl Network {
         prefixes.sort_unstable();
         prefixes.dedup();
         prefixes
-    }
-
-    pub(super) fn view(&self, node: &Node) -> Option<NetworkView> {
-        let (connections, listeners) = self.broker.sockets();
-        Some(NetworkView {
-            status: node.network(self.id)?,
-            settings: self.settings,
-            addresses: self.addresses.clone(),
-            socket: self.broker.path().to_owned(),
-            connections,
-            listeners,
-            counters: self.broker.counters(),
-        })
     }
 
     pub(super) fn handle_ready(

@@ -1,55 +1,16 @@
 //! Requests of the shell.
 
-use std::io;
-
-use serde_json::Value;
-use tokio::sync::oneshot;
-use zt_controller::{Method, Response};
-use zt_protocol::vl1::PeerInfo;
-use zt_protocol::world::UpdateRefused;
-use zt_protocol::{NetworkId, World};
+use zt_protocol::NetworkId;
+use zt_protocol::vl2::NetworkStatus;
 
 use super::clock::Now;
-use super::event::EngineEvent;
+use super::interface::{Command, EngineEvent};
 use super::network::Network;
 use super::run::Engine;
-use super::view::{NetworkView, NodeView};
 use crate::home::NetworkSettings;
 
-/// What the shell may ask; see the methods of [`EngineHandle`](super::EngineHandle).
-#[derive(Debug)]
-pub(super) enum Command {
-    Join {
-        network: NetworkId,
-        cached: Option<Vec<u8>>,
-        settings: NetworkSettings,
-        done: oneshot::Sender<io::Result<NetworkView>>,
-    },
-    Leave {
-        network: NetworkId,
-        done: oneshot::Sender<bool>,
-    },
-    Networks {
-        done: oneshot::Sender<Vec<NetworkView>>,
-    },
-    Peers {
-        done: oneshot::Sender<Vec<PeerInfo>>,
-    },
-    Node {
-        done: oneshot::Sender<NodeView>,
-    },
-    Controller {
-        method: Method,
-        path: String,
-        body: Option<Value>,
-        done: oneshot::Sender<Response>,
-    },
-    OfferPlanet {
-        planet: World,
-        done: oneshot::Sender<Result<(), UpdateRefused>>,
-    },
-    Stop,
-}
+/// What a token has room for.
+const MAX_NETWORKS: usize = 1 << 12;
 
 impl Engine {
     /// Carries out one request; `false` ends the data plane. Who does not wait for the answer any
@@ -60,41 +21,39 @@ impl Engine {
                 network,
                 cached,
                 settings,
-                done,
+                answer,
             } => {
-                let _ = done.send(self.join(now, network, cached.as_deref(), settings));
+                // Without an answer the asker sees that nothing was done.
+                if let Some(status) = self.join(now, network, cached.as_deref(), settings) {
+                    let _ = answer.send(status);
+                }
             }
-            Command::Leave { network, done } => {
-                let _ = done.send(self.leave(now, network));
+            Command::Leave { network, answer } => {
+                let _ = answer.send(self.leave(now, network));
             }
-            Command::Networks { done } => {
-                let mut views: Vec<NetworkView> = self
-                    .networks
-                    .iter()
-                    .flatten()
-                    .filter_map(|network| network.view(&self.node))
-                    .collect();
-                views.sort_by_key(|view| view.status.id.0);
-                let _ = done.send(views);
+            Command::Networks(answer) => {
+                let _ = answer.send(self.node.networks());
             }
-            Command::Peers { done } => {
-                let _ = done.send(self.node.vl1().peers(now.time).collect());
+            Command::Peers(answer) => {
+                let _ = answer.send(self.node.vl1().peers(now.time).collect());
             }
-            Command::Node { done } => {
-                let _ = done.send(self.view());
+            Command::Status(answer) => {
+                let _ = answer.send(self.status());
             }
             Command::Controller {
                 method,
                 path,
                 body,
-                done,
+                answer,
             } => {
-                let _ = done.send(self.controller.api(now.time, method, &path, body.as_ref()));
+                let _ = answer.send(self.controller.api(now.time, method, &path, body.as_ref()));
                 self.carry_effects(now);
             }
-            Command::OfferPlanet { planet, done } => {
-                let _ = done.send(self.node.vl1_mut().update_planet(now.time, planet));
+            Command::SetPlanet { planet, answer } => {
+                let adopted = self.node.vl1_mut().update_planet(now.time, planet);
+                let _ = answer.send(adopted.map_err(|refused| refused.to_string()));
             }
+            Command::Barrier(passed) => self.tell(EngineEvent::Barrier(passed)),
             Command::Stop => return false,
         }
         true
@@ -106,24 +65,22 @@ impl Engine {
         id: NetworkId,
         cached: Option<&[u8]>,
         settings: NetworkSettings,
-    ) -> io::Result<NetworkView> {
-        let known = self
+    ) -> Option<NetworkStatus> {
+        if let Some(network) = self
             .networks
             .iter_mut()
             .flatten()
-            .find(|network| network.id == id);
-        if let Some(network) = known {
+            .find(|network| network.id == id)
+        {
             network.settings = settings;
+            network.broker.open_socket(&self.poller);
         } else {
             let free = self
                 .networks
                 .iter()
                 .position(Option::is_none)
                 .unwrap_or(self.networks.len());
-            let index = u16::try_from(free)
-                .ok()
-                .filter(|&index| index < MAX_NETWORKS);
-            let index = index.ok_or_else(|| io::Error::other("too many networks are joined"))?;
+            let index = u16::try_from(free).ok().filter(|_| free < MAX_NETWORKS)?;
             let address = self.node.vl1().address();
             let network = Network::new(
                 id,
@@ -132,8 +89,9 @@ impl Engine {
                 settings,
                 &self.socket_directory,
                 &self.poller,
-            )?;
-            tracing::info!(network = %id, socket = %network.broker.path().display(), "network joined");
+            )
+            .inspect_err(|error| tracing::error!(network = %id, %error, "network not joined"))
+            .ok()?;
             if free == self.networks.len() {
                 self.networks.push(None);
             }
@@ -143,14 +101,7 @@ impl Engine {
             self.node.join(now.time, id, cached);
         }
         self.reconfigure(now, id);
-        let network = self
-            .networks
-            .iter()
-            .flatten()
-            .find(|network| network.id == id);
-        network
-            .and_then(|network| network.view(&self.node))
-            .ok_or_else(|| io::Error::other("the network was not joined"))
+        self.node.network(id)
     }
 
     fn leave(&mut self, now: Now, id: NetworkId) -> bool {
@@ -164,7 +115,6 @@ impl Engine {
         }
         self.node.leave(id);
         self.exclude_virtual_networks();
-        tracing::info!(network = %id, "network left");
         true
     }
 
@@ -182,10 +132,7 @@ impl Engine {
         let groups = network.configure(now, &status, self.window);
         self.node.set_groups(now.time, id, &groups);
         self.exclude_virtual_networks();
-        let network = self.networks.get(index).and_then(Option::as_ref);
-        if let Some(view) = network.and_then(|network| network.view(&self.node)) {
-            self.tell(EngineEvent::NetworkChanged(view));
-        }
+        self.tell(EngineEvent::NetworkChanged(status));
     }
 
     fn position(&self, id: NetworkId) -> Option<usize> {
@@ -193,22 +140,4 @@ impl Engine {
             .iter()
             .position(|network| network.as_ref().is_some_and(|network| network.id == id))
     }
-
-    fn view(&self) -> NodeView {
-        let vl1 = self.node.vl1();
-        NodeView {
-            address: vl1.address(),
-            online: vl1.is_online(),
-            planet: vl1.planet().cloned(),
-            is_root: vl1.is_root(),
-            ports: self.edge.ports(),
-            local_addresses: self.local_addresses.clone(),
-            interface_addresses: self.interface_addresses.clone(),
-            traffic: self.edge.traffic(),
-            descriptors: self.budget.held(),
-        }
-    }
 }
-
-/// What a token has room for.
-const MAX_NETWORKS: u16 = 1 << 12;

@@ -31,6 +31,7 @@ pub(super) struct Membership {
     capabilities: BTreeMap<u32, HeldCapability>,
     ownerships: BTreeMap<u32, CertificateOfOwnership>,
     last_push: Option<Time>,
+    last_requested_push: Option<Time>,
     last_announced: Option<Time>,
 }
 
@@ -212,10 +213,16 @@ impl Membership {
             .is_none_or(|last| last < config_since || now.is_due(last, PUSH_INTERVAL))
     }
 
-    /// Whether our credentials may go out because this member asked for them.
-    pub(super) fn may_push_on_request(&self, now: Time, config_since: Time) -> bool {
-        self.last_push
-            .is_none_or(|last| last < config_since || now.is_due(last, PUSH_ON_REQUEST))
+    /// Whether our credentials may go out because this member asked for them. A push that was
+    /// lost a moment ago is no reason to refuse, so only pushes on request count.
+    pub(super) fn may_push_on_request(&self, now: Time) -> bool {
+        self.last_requested_push
+            .is_none_or(|last| now.is_due(last, PUSH_ON_REQUEST))
+    }
+
+    pub(super) fn pushed_on_request(&mut self, now: Time) {
+        self.last_requested_push = Some(now);
+        self.last_push = Some(now);
     }
 
     pub(super) fn pushed(&mut self, now: Time) {

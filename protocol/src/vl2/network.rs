@@ -140,9 +140,9 @@ impl Network {
             return;
         }
         let member = self.members.entry(peer).or_default();
-        if member.may_push_on_request(now, self.config_since) {
+        if member.may_push_on_request(now) {
             config.push(now, vl1, peer);
-            member.pushed(now);
+            member.pushed_on_request(now);
         }
     }
 

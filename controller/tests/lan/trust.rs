@@ -1,0 +1,180 @@
+//! Who may talk to whom, and how that ends.
+
+use std::time::Duration;
+
+use serde_json::json;
+use zt_controller::Method;
+use zt_protocol::vl2::{ETHERTYPE_IPV4, Status};
+
+use crate::net::{A, B, C, Lan};
+use crate::{connected, make_network};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Sends a frame each way and tells which of them arrived: from A to B, from B to A.
+fn exchange(lan: &mut Lan, network: zt_protocol::NetworkId) -> (bool, bool) {
+    let (a, b) = (lan.mac(A, network), lan.mac(B, network));
+    lan.send(A, network, b, ETHERTYPE_IPV4, b"ping");
+    lan.run(SECOND / 2);
+    lan.send(B, network, a, ETHERTYPE_IPV4, b"pong");
+    lan.run(SECOND / 2);
+    (!lan.received(B).is_empty(), !lan.received(A).is_empty())
+}
+
+#[test]
+fn the_first_frame_arrives_although_its_certificate_was_lost() {
+    let (mut lan, network) = connected(2);
+    // The certificate is pushed right before the first frame: lose exactly that datagram.
+    let mut lost = false;
+    lan.lose = Box::new(move |from, to, datagram| {
+        let big = datagram.len() > 300;
+        let lose = !lost && from == A && to != A && big;
+        lost |= lose;
+        lose
+    });
+    let b = lan.mac(B, network);
+    lan.send(A, network, b, ETHERTYPE_IPV4, b"first");
+    lan.run(SECOND);
+    let got = lan.received(B);
+    assert_eq!(got.len(), 1, "{:?}", lan.node(B).vl2().counters());
+    assert!(
+        lan.node(B).vl2().counters().not_a_member >= 1,
+        "it was refused first"
+    );
+}
+
+#[test]
+fn a_deauthorised_member_is_cut_off_within_a_second_and_comes_back_when_authorised() {
+    let (mut lan, network) = connected(2);
+    assert_eq!(exchange(&mut lan, network), (true, true));
+
+    lan.authorize(network, B, false);
+    lan.run(SECOND);
+    let (_, to_a) = exchange(&mut lan, network);
+    assert!(!to_a, "A must not hear B any more");
+    assert_eq!(lan.status(B, network).status, Status::AccessDenied);
+
+    lan.authorize(network, B, true);
+    lan.run(SECOND);
+    assert_eq!(lan.status(B, network).status, Status::Ok);
+    assert_eq!(exchange(&mut lan, network), (true, true));
+}
+
+#[test]
+fn two_members_deauthorised_at_once_are_both_cut_off() {
+    let (mut lan, network) = connected(3);
+    let a = lan.mac(A, network);
+    for who in [B, C] {
+        lan.send(who, network, a, ETHERTYPE_IPV4, b"hello");
+    }
+    lan.run(SECOND);
+    assert_eq!(lan.received(A).len(), 2);
+    lan.authorize(network, B, false);
+    lan.authorize(network, C, false);
+    lan.run(SECOND);
+    for who in [B, C] {
+        lan.send(who, network, a, ETHERTYPE_IPV4, b"still there?");
+    }
+    lan.run(6 * SECOND);
+    assert_eq!(lan.received(A), []);
+}
+
+#[test]
+fn revocations_spread_among_members_when_the_controller_is_out_of_reach() {
+    let (mut lan, network) = connected(3);
+    let (a, c) = (lan.mac(A, network), lan.mac(C, network));
+    lan.send(A, network, c, ETHERTYPE_IPV4, b"hello");
+    lan.send(B, network, a, ETHERTYPE_IPV4, b"hello");
+    lan.run(SECOND);
+    assert_eq!(lan.received(A).len(), 1);
+    // What the controller sends does not reach A; C passes it on.
+    lan.lose = Box::new(|from, to, _| from == crate::net::ROOT && to == A);
+    lan.authorize(network, B, false);
+    lan.run(SECOND);
+    lan.send(B, network, a, ETHERTYPE_IPV4, b"still there?");
+    lan.run(SECOND);
+    assert_eq!(lan.received(A), []);
+}
+
+#[test]
+fn a_deleted_network_and_a_deleted_member_are_gone() {
+    let (mut lan, network) = connected(2);
+    let path = format!("/controller/network/{network}");
+    let member = format!("{path}/member/{}", lan.address(B));
+    assert_eq!(lan.api(Method::Delete, &member, json!({})).status, 200);
+    lan.run(SECOND);
+    assert_eq!(lan.status(B, network).status, Status::AccessDenied);
+    assert!(!exchange(&mut lan, network).1);
+    let members = lan
+        .api(Method::Get, &format!("{path}/member"), json!({}))
+        .body
+        .unwrap();
+    assert_eq!(
+        members.as_object().unwrap().len(),
+        2,
+        "it asked again and is listed as a stranger"
+    );
+    assert_eq!(lan.api(Method::Delete, &path, json!({})).status, 200);
+    lan.run(SECOND);
+    assert_eq!(lan.status(A, network).status, Status::NotFound);
+}
+
+#[test]
+fn a_stranger_with_a_copied_configuration_gets_nothing_through() {
+    let mut lan = Lan::new(3);
+    let network = make_network(&mut lan);
+    for who in [A, B] {
+        lan.authorize(network, who, true);
+        lan.join(who, network);
+    }
+    lan.run_until(2 * SECOND, |lan| {
+        lan.is_up(A, network) && lan.is_up(B, network)
+    });
+    lan.join(C, network);
+    lan.run(SECOND);
+
+    // C fakes a configuration for itself out of A's; it has A's certificate, but not A's key.
+    let stolen = String::from_utf8_lossy(lan.stored_config(A).unwrap()).into_owned();
+    assert!(stolen.contains("66d93e6ed9"));
+    let bytes = lan.stored_config(A).unwrap().to_vec();
+    let at = bytes
+        .windows(10)
+        .position(|window| window == b"66d93e6ed9")
+        .unwrap();
+    let mut forged = bytes;
+    forged[at..at + 10].copy_from_slice(lan.address(C).to_string().as_bytes());
+    let now = lan.now;
+    lan.node(C).leave(network);
+    lan.node(C).join(now, network, Some(&forged));
+    assert!(lan.is_up(C, network), "C believes itself");
+    let b = lan.mac(B, network);
+    for _ in 0..20 {
+        lan.send(C, network, b, ETHERTYPE_IPV4, b"let me in");
+        lan.run(SECOND / 10);
+    }
+    lan.run(SECOND);
+    assert_eq!(lan.received(B), []);
+    assert!(lan.node(B).vl2().counters().not_a_member >= 20);
+    // Told so once a second at most: other packets between the two are few.
+    assert_eq!(lan.node(C).vl2().counters().frames_out, 20);
+}
+
+#[test]
+fn certificates_of_members_who_refresh_at_different_times_agree_for_hours() {
+    let (mut lan, network) = connected(2);
+    for _ in 0..4 {
+        lan.run(Duration::from_secs(1_801));
+        assert_eq!(exchange(&mut lan, network), (true, true));
+    }
+}
+
+#[test]
+fn members_go_on_while_the_controller_is_away_and_stop_when_their_certificates_are_stale() {
+    let (mut lan, network) = connected(2);
+    assert_eq!(exchange(&mut lan, network), (true, true));
+    // Both lose the controller: their certificates grow old together and still agree.
+    lan.lose = Box::new(|from, _, _| from == crate::net::ROOT);
+    lan.run(Duration::from_secs(600));
+    assert_eq!(exchange(&mut lan, network), (true, true));
+    assert_eq!(lan.status(A, network).status, Status::Ok);
+}

@@ -3,6 +3,8 @@
 //! TCP hands over up to 64 KiB behind one header. The packets are made by [`Burst::write`]: header copied and adjusted,
 //! payload copied and summed in the same pass, straight into the buffer from which the packet leaves.
 
+use std::collections::VecDeque;
+
 use crate::checksum::{Sum, copy_and_sum};
 
 const IPV4_HEADER: usize = 20;
@@ -61,7 +63,16 @@ impl<'a> Burst<'a> {
             4 => Sum::default().add(&ip[..2]).add(&ip[4..10]).add(&ip[12..]),
             _ => Sum::default(),
         };
-        Some(Burst { header, ip_len, payload, segment, sequence, flags, tcp_sum, ip_sum })
+        Some(Burst {
+            header,
+            ip_len,
+            payload,
+            segment,
+            sequence,
+            flags,
+            tcp_sum,
+            ip_sum,
+        })
     }
 
     /// How many packets there are; at least one.
@@ -77,7 +88,11 @@ impl<'a> Burst<'a> {
     #[must_use]
     pub fn len(&self, i: usize) -> usize {
         let start = i * self.segment;
-        assert!(i < self.count(), "packet {i} of a burst of {}", self.count());
+        assert!(
+            i < self.count(),
+            "packet {i} of a burst of {}",
+            self.count()
+        );
         self.header.len() + self.segment.min(self.payload.len() - start)
     }
 
@@ -91,6 +106,20 @@ impl<'a> Burst<'a> {
     #[must_use]
     pub fn total_len(&self) -> usize {
         self.count() * self.header.len() + self.payload.len()
+    }
+
+    /// Whether the packets carry bytes, and not only acknowledge or control.
+    pub(crate) fn has_payload(&self) -> bool {
+        !self.payload.is_empty()
+    }
+
+    /// Appends every packet to `packets`.
+    pub(crate) fn write_all(&self, packets: &mut VecDeque<Vec<u8>>) {
+        packets.extend((0..self.count()).map(|i| {
+            let mut packet = vec![0; self.len(i)];
+            self.write(i, &mut packet);
+            packet
+        }));
     }
 
     /// Writes packet `i` to `out`, with every length, number, flag and checksum as if it had been sent alone.
@@ -118,10 +147,19 @@ impl<'a> Burst<'a> {
 
         let sequence = self.sequence.wrapping_add(offset as u32);
         // PSH and FIN speak of the end of the bytes, so only the last packet carries them.
-        let flags = if last { self.flags } else { self.flags & !(FLAG_FIN | FLAG_PSH) };
+        let flags = if last {
+            self.flags
+        } else {
+            self.flags & !(FLAG_FIN | FLAG_PSH)
+        };
         tcp[4..8].copy_from_slice(&sequence.to_be_bytes());
         tcp[13] = flags;
-        let sum = self.tcp_sum.add_u16(tcp_len as u16).add_u32(sequence).add_u16(u16::from(flags)).join(sum);
+        let sum = self
+            .tcp_sum
+            .add_u16(tcp_len as u16)
+            .add_u32(sequence)
+            .add_u16(u16::from(flags))
+            .join(sum);
         tcp[16..18].copy_from_slice(&sum.finish());
     }
 }

@@ -39,7 +39,10 @@ pub struct Buffers {
 impl Default for Buffers {
     /// 1 MiB each: the size with the best throughput where the round trip is short. Larger rings fall out of the cache.
     fn default() -> Self {
-        Buffers { receive: 1 << 20, send: 1 << 20 }
+        Buffers {
+            receive: 1 << 20,
+            send: 1 << 20,
+        }
     }
 }
 
@@ -55,7 +58,10 @@ pub struct ListenAddr {
 impl From<SocketAddr> for ListenAddr {
     /// The unspecified address means all of them.
     fn from(addr: SocketAddr) -> Self {
-        ListenAddr { ip: Some(addr.ip()).filter(|ip| !ip.is_unspecified()), port: addr.port() }
+        ListenAddr {
+            ip: Some(addr.ip()).filter(|ip| !ip.is_unspecified()),
+            port: addr.port(),
+        }
     }
 }
 
@@ -74,6 +80,10 @@ impl Default for KeepAlive {
     /// The values of Linux: two hours, 75 seconds, nine probes.
     fn default() -> Self {
         use std::time::Duration;
-        KeepAlive { idle: Duration::from_secs(7200), interval: Duration::from_secs(75), count: 9 }
+        KeepAlive {
+            idle: Duration::from_secs(7200),
+            interval: Duration::from_secs(75),
+            count: 9,
+        }
     }
 }

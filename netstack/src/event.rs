@@ -19,7 +19,10 @@ impl FlowId {
     /// The inverse of [`to_u64`](FlowId::to_u64).
     #[must_use]
     pub fn from_u64(id: u64) -> FlowId {
-        FlowId { index: id as u32, generation: (id >> 32) as u32 }
+        FlowId {
+            index: id as u32,
+            generation: (id >> 32) as u32,
+        }
     }
 }
 
@@ -91,7 +94,10 @@ mod tests {
 
     #[test]
     fn a_flow_id_survives_as_a_number() {
-        let id = FlowId { index: 7, generation: u32::MAX };
+        let id = FlowId {
+            index: 7,
+            generation: u32::MAX,
+        };
         assert_eq!(FlowId::from_u64(id.to_u64()), id);
     }
 }

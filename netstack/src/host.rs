@@ -1,46 +1,70 @@
 //! The host: takes frames to the protocols and flows, and collects what they send.
+//!
+//! | module | its part |
+//! |---|---|
+//! | [`ingress`] | a frame to its protocol: addresses, ICMP, and the questions of neighbours |
+//! | [`segments`] | a TCP segment to its flow, listener, or the reset that answers it; what changed, as events |
+//! | [`turns`] | what flows send, whose turn it is, and their timers |
+//! | [`sockets`] | listen, connect, close |
 
-use std::net::{IpAddr, SocketAddr};
+mod ingress;
+mod segments;
+mod sockets;
+mod turns;
 
-use crate::config::{Buffers, HostConfig, ListenAddr};
-use crate::event::{FlowId, HostEvent, ListenerId};
-use crate::flow::FlowRef;
-use crate::sink::FrameSink;
+pub use sockets::{ConnectError, ListenError};
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+use crate::config::{Buffers, HostConfig};
+use crate::counters::Counters;
+use crate::demux::{SecretHash, Tuple};
+use crate::event::{ConnectFailure, FlowId, HostEvent, ResetReason};
+use crate::flow::{FlowRef, FlowTable};
+use crate::icmp::RateLimit;
+use crate::listener::Listeners;
+use crate::neighbour::{Mac, Neighbours};
+use crate::packet::ethertype_of;
+use crate::replies::Replies;
+use crate::route::RouteTable;
+use crate::tcp::Shared;
 use crate::time::Instant;
+use crate::time_wait::TimeWait;
+use crate::timer::TimerQueue;
 
-/// Why [`Host::connect`] refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// No route leads to the destination: ENETUNREACH.
-    #[error("no route to the destination")]
-    NoRoute,
-    /// The local port, or every port, is taken for this destination: EADDRINUSE.
-    #[error("no local port is free for the destination")]
-    AddrInUse,
-    /// The local address is not one of the host: EADDRNOTAVAIL.
-    #[error("the local address is not an address of this host")]
-    AddrNotAvailable,
-    /// The destination is no unicast address, or its port is 0: EINVAL.
-    #[error("the destination cannot be connected to")]
-    Invalid,
-}
-
-/// Why [`Host::listen`] refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ListenError {
-    /// Another listener has this port: EADDRINUSE.
-    #[error("the port is taken by another listener")]
-    AddrInUse,
-    /// The address is not one of the host: EADDRNOTAVAIL.
-    #[error("the address is not an address of this host")]
-    AddrNotAvailable,
-}
+/// The smallest and largest MTU that a host works with: what IPv4 demands (RFC 791 §3.2), and more than a ZeroTier
+/// network can have.
+const MTU: std::ops::RangeInclusive<usize> = 576..=16_384;
 
 /// One IP host on one virtual network.
 pub struct Host {
-    config: HostConfig,
+    mac: Mac,
+    mtu: usize,
+    routes: RouteTable,
+    buffers: Buffers,
+    random: Random,
+    pub(crate) now: Instant,
+
+    tcp: Shared,
+    pub(crate) flows: FlowTable,
+    demux: HashMap<Tuple, FlowId, SecretHash>,
+    listeners: Listeners,
+    handshakes: usize,
+    time_wait: TimeWait,
+    next_port: u16,
+
+    neighbours: Neighbours<FlowId>,
+    icmp_limit: RateLimit,
+
+    timers: TimerQueue<FlowId>,
+    /// Flows that may have something to send.
+    turns: VecDeque<FlowId>,
+    replies: Replies,
+    /// Packets to ourselves.
+    looped: VecDeque<Vec<u8>>,
+    events: VecDeque<HostEvent>,
+    counters: Counters,
 }
 
 impl Host {
@@ -48,103 +72,207 @@ impl Host {
     /// between starts.
     #[must_use]
     pub fn new(config: HostConfig, seed: u64) -> Host {
-        let _ = seed;
-        Host { config }
+        let mut random = Random(seed);
+        let hash = SecretHash::new(random.draw());
+        let mtu = config.mtu.clamp(*MTU.start(), *MTU.end());
+        let buffers = Buffers::default();
+        let mut host = Host {
+            mac: config.mac,
+            mtu,
+            routes: RouteTable::new(&config),
+            buffers,
+            now: Instant::default(),
+            tcp: Shared::new(mtu, buffers, random.draw()),
+            flows: FlowTable::default(),
+            demux: HashMap::with_hasher(hash),
+            listeners: Listeners::default(),
+            handshakes: 0,
+            time_wait: TimeWait::new(hash),
+            next_port: random.draw() as u16,
+            neighbours: Neighbours::new(hash),
+            icmp_limit: RateLimit::new(),
+            timers: TimerQueue::new(),
+            turns: VecDeque::new(),
+            replies: Replies::default(),
+            looped: VecDeque::new(),
+            events: VecDeque::new(),
+            counters: Counters::default(),
+            random,
+        };
+        let own: Vec<_> = host.addresses().collect();
+        own.into_iter().for_each(|ip| host.announce(ip));
+        host
     }
 
     /// Replaces the configuration. Flows of addresses that stay go on; others end with
-    /// [`AddressGone`](crate::ResetReason::AddressGone). New addresses are announced.
+    /// [`AddressGone`](ResetReason::AddressGone). New addresses are announced.
     pub fn configure(&mut self, now: Instant, config: HostConfig) {
-        let _ = now;
-        self.config = config;
+        self.now = now;
+        let routes = RouteTable::new(&config);
+        let added: Vec<_> = routes
+            .addresses()
+            .filter(|ip| !self.routes.is_own(*ip))
+            .collect();
+        let moved = self.mac != config.mac;
+        self.mac = config.mac;
+        self.routes = routes;
+        let mtu = config.mtu.clamp(*MTU.start(), *MTU.end());
+        if mtu != self.mtu {
+            self.mtu = mtu;
+            let seed = self.random.draw();
+            self.tcp.set_mtu(mtu, seed);
+        }
+
+        let ids: Vec<_> = self.flows.ids().collect();
+        for id in ids {
+            let Some(flow) = self.flows.get_mut(id) else {
+                continue;
+            };
+            match self.routes.way_to(flow.remote.ip()) {
+                _ if !self.routes.is_own(flow.local.ip()) => self.lose_address(id),
+                Some(way) => flow.hop = way.hop,
+                // Without a route it goes on trying where it was, as an established connection may.
+                None => {}
+            }
+        }
+        for id in self.neighbours.clear() {
+            self.wake(id);
+        }
+        let announced: Vec<_> = if moved {
+            self.addresses().collect()
+        } else {
+            added
+        };
+        announced.into_iter().for_each(|ip| self.announce(ip));
     }
 
     /// Ring sizes of the flows to come.
     pub fn set_buffers(&mut self, buffers: Buffers) {
-        let _ = buffers;
-    }
-
-    /// Takes one frame. Malformed ones are counted and dropped.
-    pub fn handle_frame(&mut self, now: Instant, src: [u8; 6], dst: [u8; 6], ethertype: u16, payload: &[u8]) {
-        let _ = (now, src, dst, ethertype, payload);
+        if buffers != self.buffers {
+            self.buffers = buffers;
+            self.tcp.set_buffers(buffers);
+        }
     }
 
     /// Runs every timer that is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        self.now = now;
+        self.time_wait.expire(now);
+        for (_, waiting) in self.neighbours.handle_timeout(now) {
+            self.counters.neighbour_failed += 1;
+            waiting.into_iter().for_each(|id| self.hop_is_gone(id));
+        }
+        while let Some((at, id)) = self.timers.pop_due(now) {
+            self.timer_fired(id, at);
+        }
     }
 
     /// When [`handle_timeout`](Host::handle_timeout) wants to be called next.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        None
-    }
-
-    /// Hands frames to `sink` until there are no more, or the sink is no longer ready. Returns whether there are no more.
-    pub fn poll_transmit(&mut self, now: Instant, sink: &mut impl FrameSink) -> bool {
-        let _ = (now, sink);
-        true
+        [self.timers.next(), self.neighbours.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The next thing that the owner must know.
     pub fn poll_event(&mut self) -> Option<HostEvent> {
-        None
-    }
-
-    /// Accepts connections to a local port. At most `backlog` connections wait for the owner; further SYNs stay
-    /// unanswered, so that their senders try again. Returns the address with the port that was chosen.
-    ///
-    /// # Errors
-    /// [`ListenError`], when the address is taken or not ours.
-    pub fn listen(&mut self, local: ListenAddr, backlog: usize) -> Result<(ListenerId, SocketAddr), ListenError> {
-        let _ = (local, backlog);
-        Err(ListenError::AddrNotAvailable)
-    }
-
-    /// While `full`, the listener answers no SYN: the program does not accept fast enough and the owner's queue is full.
-    pub fn set_listener_full(&mut self, listener: ListenerId, full: bool) {
-        let _ = (listener, full);
-    }
-
-    /// Ends a listener. Connections that were not reported yet are reset; reported ones live on.
-    pub fn unlisten(&mut self, listener: ListenerId) {
-        let _ = listener;
-    }
-
-    /// Begins a connection; [`Connected`](HostEvent::Connected) or [`ConnectFailed`](HostEvent::ConnectFailed) follows.
-    /// `local` may leave the address unspecified, the port 0, or both.
-    ///
-    /// # Errors
-    /// [`ConnectError`], when there is no sense in sending a SYN.
-    pub fn connect(
-        &mut self,
-        now: Instant,
-        remote: SocketAddr,
-        local: Option<SocketAddr>,
-    ) -> Result<FlowId, ConnectError> {
-        let _ = (now, remote, local);
-        Err(ConnectError::NoRoute)
+        loop {
+            let event = self.events.pop_front()?;
+            let (HostEvent::Accepted { flow: id, .. }
+            | HostEvent::Connected(id)
+            | HostEvent::ConnectFailed(id, _)
+            | HostEvent::Readable(id)
+            | HostEvent::Writable(id)
+            | HostEvent::RemoteFinished(id)
+            | HostEvent::Reset(id, _)
+            | HostEvent::Closed(id)) = event;
+            if let HostEvent::Accepted { listener, .. } = event {
+                self.listeners.reported(listener);
+            }
+            let Some(flow) = self.flows.get_mut(id).filter(|flow| flow.is_owned()) else {
+                continue;
+            };
+            match event {
+                HostEvent::Readable(_) => flow.marks.readable = false,
+                HostEvent::Writable(_) => flow.marks.writable = false,
+                _ => {}
+            }
+            return Some(event);
+        }
     }
 
     /// The flow of that name, unless the owner gave it up.
     pub fn flow(&mut self, id: FlowId) -> Option<FlowRef<'_>> {
-        Some(FlowRef { host: self, id }).filter(|_| false)
+        self.flows.get(id).filter(|flow| flow.is_owned())?;
+        Some(FlowRef { host: self, id })
+    }
+
+    /// How many flows there are, those included that wind down without an owner.
+    #[must_use]
+    pub fn flow_count(&self) -> usize {
+        self.flows.len()
     }
 
     /// Whether an address can be reached through this host.
     #[must_use]
     pub fn routes_to(&self, ip: IpAddr) -> bool {
-        let _ = ip;
-        false
+        self.routes.way_to(ip).is_some()
     }
 
     /// Own addresses.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.config.addresses.iter().map(|(ip, _)| *ip)
+        self.routes.addresses()
     }
 
-    pub(crate) fn flow_addresses(&self, _id: FlowId) -> (SocketAddr, SocketAddr) {
-        let any = SocketAddr::from(([0, 0, 0, 0], 0));
-        (any, any)
+    /// What became of packets and connections.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Queues a small packet that needs no flow.
+    fn reply(&mut self, dst: Mac, ip: IpAddr, len: usize, fill: impl FnOnce(&mut [u8])) {
+        if dst == self.mac {
+            let mut packet = vec![0; len];
+            fill(&mut packet);
+            self.looped.push_back(packet);
+        } else if self.replies.push(dst, ethertype_of(ip), len, fill) {
+            self.counters.packets_out += 1;
+        } else {
+            self.counters.replies_dropped += 1;
+        }
+    }
+
+    fn lose_address(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.get_mut(id) else {
+            return;
+        };
+        if flow.marks.ended {
+            return;
+        }
+        // Nothing may leave from an address that is no longer ours.
+        flow.marks.muted = true;
+        let event = if flow.marks.established {
+            HostEvent::Reset(id, ResetReason::AddressGone)
+        } else {
+            HostEvent::ConnectFailed(id, ConnectFailure::Unreachable)
+        };
+        self.end(id, Some(event));
+    }
+}
+
+/// SplitMix64: enough for seeds and ports, which also hide behind the encryption of the network.
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
     }
 }

@@ -13,17 +13,33 @@
 //! Nothing is dropped inside: while the sink is not ready the host keeps what it has, send rings fill up, and
 //! [`FlowRef::send_with`] takes no more.
 
+#![deny(unsafe_code)]
+
 mod burst;
 mod checksum;
 mod config;
+mod counters;
+mod demux;
 mod event;
 mod flow;
 mod host;
+mod icmp;
+mod link;
+mod listener;
+mod memory;
+mod neighbour;
+mod packet;
+mod replies;
+mod route;
 mod sink;
+mod tcp;
 mod time;
+mod time_wait;
+mod timer;
 
 pub use burst::Burst;
 pub use config::{Buffers, HostConfig, IpCidr, KeepAlive, ListenAddr, Route};
+pub use counters::Counters;
 pub use event::{ConnectFailure, FlowId, HostEvent, ListenerId, ResetReason};
 pub use flow::{FlowInfo, FlowRef, FlowState};
 pub use host::{ConnectError, Host, ListenError};

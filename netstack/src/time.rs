@@ -19,7 +19,10 @@ impl Add<Duration> for Instant {
     type Output = Instant;
 
     fn add(self, span: Duration) -> Instant {
-        Instant(self.0.saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
+        Instant(
+            self.0
+                .saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)),
+        )
     }
 }
 
@@ -33,7 +36,10 @@ impl Sub<Duration> for Instant {
     type Output = Instant;
 
     fn sub(self, span: Duration) -> Instant {
-        Instant(self.0.saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
+        Instant(
+            self.0
+                .saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)),
+        )
     }
 }
 
@@ -44,11 +50,17 @@ mod tests {
     #[test]
     fn a_span_backwards_is_zero() {
         assert_eq!(Instant(5).saturating_since(Instant(9)), Duration::ZERO);
-        assert_eq!(Instant(9).saturating_since(Instant(5)), Duration::from_micros(4));
+        assert_eq!(
+            Instant(9).saturating_since(Instant(5)),
+            Duration::from_micros(4)
+        );
     }
 
     #[test]
     fn the_far_end_saturates() {
-        assert_eq!(Instant(i64::MAX) + Duration::from_secs(1), Instant(i64::MAX));
+        assert_eq!(
+            Instant(i64::MAX) + Duration::from_secs(1),
+            Instant(i64::MAX)
+        );
     }
 }

@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    IpAddress, IpProtocol, IpRepr, Ipv4Packet, Ipv6Packet, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
+    IpAddress, IpProtocol, IpRepr, Ipv4Packet, Ipv6Packet, TcpControl, TcpPacket, TcpRepr,
+    TcpSeqNumber,
 };
 
 use super::*;
@@ -22,7 +23,10 @@ fn super_segment(v6: bool, control: TcpControl, sequence: i32, payload: &[u8]) -
         payload,
     };
     let (src, dst) = if v6 {
-        (IpAddress::v6(0xfd00, 0, 0, 0, 0, 0, 0, 1), IpAddress::v6(0xfd00, 0, 0, 0, 0, 0, 0, 2))
+        (
+            IpAddress::v6(0xfd00, 0, 0, 0, 0, 0, 0, 1),
+            IpAddress::v6(0xfd00, 0, 0, 0, 0, 0, 0, 2),
+        )
     } else {
         (IpAddress::v4(10, 0, 0, 1), IpAddress::v4(10, 0, 0, 2))
     };
@@ -30,7 +34,12 @@ fn super_segment(v6: bool, control: TcpControl, sequence: i32, payload: &[u8]) -
     let mut packet = vec![0; ip.buffer_len()];
     let caps = ChecksumCapabilities::ignored();
     ip.emit(&mut packet, &caps);
-    tcp.emit(&mut TcpPacket::new_unchecked(&mut packet[ip.header_len()..]), &src, &dst, &caps);
+    tcp.emit(
+        &mut TcpPacket::new_unchecked(&mut packet[ip.header_len()..]),
+        &src,
+        &dst,
+        &caps,
+    );
     packet
 }
 

@@ -1,0 +1,592 @@
+//! [`Tcp`] by smoltcp: one `SocketSet` a connection, one `Interface` for all, and cures for what it does not do well.
+//!
+//! | smoltcp | cure |
+//! |---|---|
+//! | searches every socket for every packet | the host finds the flow; the set it polls has one member |
+//! | rounds the window down to `1 << scale`, which moves its right edge back and cuts bytes that the peer may send | every window field but that of a SYN is sent one smaller |
+//! | delays the ACK of the first super-segment | full segments are acknowledged in the next [`Tcp::transmit`], small ones wait [`ACK_DELAY`] for an answer to ride on |
+//! | never retransmits before one second, measures in milliseconds | its clock runs faster than ours once a connection is open ([`clock`](super::clock)) |
+//! | without Nagle it sends whatever bit the window leaves | Nagle is off only while less than a segment is queued |
+//! | drops super-segments on IPv6 | none are asked for |
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::{NonZeroU16, NonZeroUsize};
+use std::time::Duration;
+
+use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
+use smoltcp::phy::{
+    ChecksumCapabilities, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken,
+};
+use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
+use smoltcp::wire::{HardwareAddress, IpEndpoint, IpListenEndpoint};
+
+use super::{Due, Numbers, Phase, Tcp};
+use crate::burst::Burst;
+use crate::config::Buffers;
+use crate::memory::{Arena, Leased};
+use crate::packet::{FIN, IpPacket, RST, SYN, Segment};
+use crate::tcp::clock::Clock;
+use crate::time::Instant;
+
+type SmolInstant = smoltcp::time::Instant;
+
+/// How long the acknowledgement of less than a segment waits for data to ride on.
+const ACK_DELAY: Duration = Duration::from_millis(2);
+/// IPv4 and TCP header without options.
+const HEADERS_V4: usize = 40;
+/// IPv6 and TCP header without options.
+const HEADERS_V6: usize = 60;
+/// Largest IP packet: a super-segment is one until it is cut.
+const MAX_PACKET: usize = 65_535;
+/// Bytes through a ring after which its pages are worth giving back at the end.
+const SPENT: u64 = 64 << 10;
+
+/// What all connections of a host share: smoltcp's interface, the memory pool and the buffer of the outgoing packet.
+pub(crate) struct Shared {
+    interface: Interface,
+    capabilities: DeviceCapabilities,
+    arena: Arena,
+    buffers: Buffers,
+    scratch: Box<[u8]>,
+}
+
+impl Shared {
+    pub(crate) fn new(mtu: usize, buffers: Buffers, seed: u64) -> Shared {
+        let capabilities = capabilities(mtu);
+        let mut scratch = vec![0; MAX_PACKET].into_boxed_slice();
+        let interface = interface(&capabilities, seed, &mut scratch);
+        let arena = Arena::new(buffers.receive + buffers.send);
+        Shared {
+            interface,
+            capabilities,
+            arena,
+            buffers,
+            scratch,
+        }
+    }
+
+    /// Changes the MTU, for connections that exist too.
+    pub(crate) fn set_mtu(&mut self, mtu: usize, seed: u64) {
+        self.capabilities = capabilities(mtu);
+        self.interface = interface(&self.capabilities, seed, &mut self.scratch);
+    }
+
+    /// Changes the rings of the connections to come.
+    pub(crate) fn set_buffers(&mut self, buffers: Buffers) {
+        self.buffers = buffers;
+        self.arena = Arena::new(buffers.receive + buffers.send);
+    }
+
+    fn open(&self) -> io::Result<Connection> {
+        let leased = Leased::new(&self.arena, self.buffers.receive, |receive, send| {
+            let send_len = self.buffers.send.min(send.len());
+            let mut socket = Socket::new(
+                SocketBuffer::new(receive),
+                SocketBuffer::new(&mut send[..send_len]),
+            );
+            socket.set_ack_delay(None);
+            let mut sockets = SocketSet::new(Vec::with_capacity(1));
+            sockets.add(socket);
+            sockets
+        })?;
+        Ok(Connection {
+            leased,
+            clock: Clock::new(),
+            started: Instant::default(),
+            window_shift: shift_of(self.buffers.receive),
+            segment: 0,
+            numbers: Numbers::default(),
+            received: Received::default(),
+            ack: AckTiming::default(),
+            nodelay: false,
+            moved: 0,
+        })
+    }
+
+    fn segment_limit(&self, local: SocketAddr) -> usize {
+        self.capabilities.max_transmission_unit
+            - if local.is_ipv4() {
+                HEADERS_V4
+            } else {
+                HEADERS_V6
+            }
+    }
+}
+
+fn capabilities(mtu: usize) -> DeviceCapabilities {
+    let mut capabilities = DeviceCapabilities::default();
+    capabilities.medium = Medium::Ip;
+    capabilities.max_transmission_unit = mtu;
+    // Burst::write makes the checksums. Received ones need no check: the bytes come authenticated, and the header of
+    // IPv4 was verified before.
+    capabilities.checksum = ChecksumCapabilities::ignored();
+    // As many whole packets as an IP length can state.
+    let segment = mtu - HEADERS_V4;
+    let packets = (MAX_PACKET - HEADERS_V4) / segment;
+    capabilities.segmentation.tcpv4 = NonZeroUsize::new(HEADERS_V4 + packets * segment);
+    capabilities
+}
+
+fn interface(capabilities: &DeviceCapabilities, seed: u64, scratch: &mut [u8]) -> Interface {
+    let mut config = Config::new(HardwareAddress::Ip);
+    config.random_seed = seed;
+    let mut interface = Interface::new(
+        config,
+        &mut Port::new(capabilities, None, scratch),
+        SmolInstant::ZERO,
+    );
+    // The host decides what is ours, and has no limit on the number of its addresses.
+    interface.set_any_ip(true);
+    interface
+}
+
+/// The shift that smoltcp derives from a receive ring.
+fn shift_of(ring: usize) -> u8 {
+    (usize::BITS - ring.leading_zeros()).saturating_sub(16) as u8
+}
+
+/// One connection.
+pub(crate) struct Connection {
+    leased: Leased,
+    clock: Clock,
+    /// When the SYN, or its answer, was first sent or seen; later when the connection opened.
+    started: Instant,
+    /// Shift of the windows that this side sends; 0 once the peer turned scaling down.
+    window_shift: u8,
+    segment: usize,
+    numbers: Numbers,
+    received: Received,
+    ack: AckTiming,
+    nodelay: bool,
+    /// Bytes that went through the rings since they were last given back.
+    moved: u64,
+}
+
+/// What arrived, to know whether bytes wait behind a hole.
+#[derive(Default)]
+struct Received {
+    /// End of the bytes without a hole.
+    contiguous: u32,
+    /// End of the last byte seen.
+    highest: u32,
+}
+
+/// How the bytes received since the last packet sent are to be acknowledged.
+#[derive(Default, PartialEq)]
+enum AckTiming {
+    #[default]
+    Idle,
+    /// Less than a segment: smoltcp's delay runs.
+    Delayed,
+    /// A full segment: with the next transmit.
+    Now,
+}
+
+impl Connection {
+    fn socket<R>(&mut self, f: impl for<'a> FnOnce(&mut Socket<'a>) -> R) -> R {
+        self.leased
+            .with(|sockets| f(sockets.get_mut(SocketHandle::default())))
+    }
+
+    fn socket_ref<R>(&self, f: impl for<'a> FnOnce(&Socket<'a>) -> R) -> R {
+        self.leased
+            .with_ref(|sockets| f(sockets.get(SocketHandle::default())))
+    }
+
+    /// The packet that smoltcp left in the scratch buffer, made fit for the wire.
+    fn outgoing<'s>(&mut self, scratch: &'s mut [u8], sent: &Sent) -> Option<Burst<'s>> {
+        let packet = scratch.get_mut(..sent.len)?;
+        let ip_len = if packet.first()? >> 4 == 4 { 20 } else { 40 };
+        let segment = Segment::parse(packet.get(ip_len..)?).ok()?;
+        let window = packet.get_mut(ip_len + 14..ip_len + 16)?;
+        let mut field = u16::from_be_bytes([window[0], window[1]]);
+        if !segment.has(SYN) && self.window_shift > 0 {
+            field = field.saturating_sub(1);
+            window.copy_from_slice(&field.to_be_bytes());
+        }
+        let end = segment.sequence.wrapping_add(segment.sequence_len());
+        // A retransmission or a keep-alive probe lies behind what was sent before.
+        if self.numbers == Numbers::default() || end.wrapping_sub(self.numbers.send) as i32 > 0 {
+            self.numbers.send = end;
+        }
+        self.numbers.receive = segment.acknowledgement;
+        self.numbers.window = field;
+        self.ack = AckTiming::Idle;
+        let size = sent
+            .segment
+            .map_or(MAX_PACKET, |size| usize::from(size.get()));
+        Burst::new(packet, size)
+    }
+
+    /// Learns from the SYN of the peer.
+    fn note_syn(&mut self, limit: usize, segment: &Segment) {
+        if segment.window_scale.is_none() {
+            self.window_shift = 0;
+        }
+        // RFC 9293 §3.7.1: 536 where the peer says nothing. The lower bound is smoltcp's.
+        let peer = segment
+            .max_segment
+            .filter(|size| *size != 0)
+            .map_or(536, |size| usize::from(size).max(48));
+        self.segment = limit.min(peer);
+        let first = segment.sequence.wrapping_add(1);
+        self.received = Received {
+            contiguous: first,
+            highest: first,
+        };
+    }
+
+    /// Chooses how smoltcp is to acknowledge this segment.
+    fn time_ack(&mut self, segment: &Segment) {
+        let small =
+            segment.payload_len > 0 && segment.payload_len < self.segment && !segment.has(FIN);
+        self.ack = match (&self.ack, small) {
+            // Once the delay runs, only smoltcp's own rule (more than a segment) ends it early.
+            (AckTiming::Delayed, _) | (AckTiming::Idle, true) => AckTiming::Delayed,
+            (AckTiming::Now, _) => AckTiming::Now,
+            (AckTiming::Idle, false) if segment.payload_len > 0 => AckTiming::Now,
+            (AckTiming::Idle, false) => AckTiming::Idle,
+        };
+        let delay = (self.ack == AckTiming::Delayed).then(|| self.clock.span(ACK_DELAY));
+        self.socket(|socket| socket.set_ack_delay(delay));
+    }
+
+    fn poll(
+        &mut self,
+        shared: &mut Shared,
+        now: Instant,
+        packet: Option<&[u8]>,
+        emit: impl FnOnce(&Burst<'_>),
+    ) -> bool {
+        let Shared {
+            interface,
+            capabilities,
+            scratch,
+            ..
+        } = shared;
+        let at = self.clock.at(now);
+        let receiving = packet.is_some();
+        let mut port = Port::new(capabilities, packet, scratch);
+        self.leased.with(|sockets| {
+            if receiving {
+                interface.poll_ingress_single(at, &mut port, sockets);
+            } else {
+                interface.poll_egress(at, &mut port, sockets);
+            }
+        });
+        let Some(sent) = port.sent.take() else {
+            return false;
+        };
+        if let Some(burst) = self.outgoing(scratch, &sent) {
+            emit(&burst);
+        }
+        true
+    }
+}
+
+impl Tcp for Connection {
+    type Shared = Shared;
+
+    fn connect(
+        shared: &mut Shared,
+        now: Instant,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> io::Result<Connection> {
+        let mut connection = shared.open()?;
+        connection.started = now;
+        connection.clock.start(now);
+        connection.segment = shared.segment_limit(local);
+        connection
+            .socket(|socket| {
+                socket.connect(shared.interface.context(), IpEndpoint::from(remote), local)
+            })
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        Ok(connection)
+    }
+
+    fn accept(shared: &mut Shared, now: Instant, local: SocketAddr) -> io::Result<Connection> {
+        let mut connection = shared.open()?;
+        connection.started = now;
+        connection.clock.start(now);
+        let endpoint = IpListenEndpoint {
+            addr: Some(local.ip().into()),
+            port: local.port(),
+        };
+        connection
+            .socket(|socket| socket.listen(endpoint))
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        Ok(connection)
+    }
+
+    fn receive(
+        &mut self,
+        shared: &mut Shared,
+        now: Instant,
+        packet: &IpPacket<'_>,
+        segment: &Segment,
+        reply: impl FnOnce(&Burst<'_>),
+    ) {
+        let handshake = matches!(self.phase(), Phase::Handshake | Phase::Closed);
+        if handshake && segment.has(SYN) {
+            let limit = shared.segment_limit(SocketAddr::new(packet.dst, segment.dst_port));
+            self.note_syn(limit, segment);
+        }
+        self.time_ack(segment);
+        let before = self.recv_queue();
+        self.poll(shared, now, Some(packet.bytes), reply);
+        let arrived = self.recv_queue().saturating_sub(before);
+        self.moved += arrived as u64;
+        self.received.contiguous = self.received.contiguous.wrapping_add(arrived as u32);
+        if segment.payload_len > 0 && !segment.has(RST) {
+            let end = segment.sequence.wrapping_add(segment.payload_len as u32);
+            if end.wrapping_sub(self.received.highest) as i32 > 0 {
+                self.received.highest = end;
+            }
+        }
+        if handshake && self.phase() == Phase::Open {
+            self.clock.open(now, now.saturating_since(self.started));
+        }
+    }
+
+    fn transmit(
+        &mut self,
+        shared: &mut Shared,
+        now: Instant,
+        send: impl FnOnce(&Burst<'_>),
+    ) -> bool {
+        if self.nodelay {
+            let nagle = self.send_queue() >= self.segment;
+            self.socket(|socket| socket.set_nagle_enabled(nagle));
+        }
+        self.poll(shared, now, None, send)
+    }
+
+    fn due(&self, shared: &mut Shared, now: Instant) -> Due {
+        let at = self.clock.at(now);
+        match self
+            .leased
+            .with_ref(|sockets| shared.interface.poll_at(at, sockets))
+        {
+            None => Due::Never,
+            // The end of smoltcp's TIME-WAIT forgets bytes that nobody has read yet; the host keeps its own. What is
+            // left is the last acknowledgement.
+            Some(then)
+                if self.phase() == Phase::TimeWait
+                    && then != SmolInstant::ZERO
+                    && self.ack != AckTiming::Delayed =>
+            {
+                Due::Never
+            }
+            Some(then) if then <= at => Due::Now,
+            Some(then) => Due::At(self.clock.real(then)),
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        match self.socket_ref(|socket| socket.state()) {
+            State::SynSent | State::SynReceived => Phase::Handshake,
+            State::Established => Phase::Open,
+            State::CloseWait => Phase::RemoteFinished,
+            State::FinWait1 => Phase::LocalFinishing,
+            State::FinWait2 => Phase::LocalFinished,
+            State::Closing | State::LastAck => Phase::Closing,
+            State::TimeWait => Phase::TimeWait,
+            // A reset sends a passive handshake back to LISTEN; here nobody listens twice.
+            State::Closed | State::Listen => Phase::Closed,
+        }
+    }
+
+    fn numbers(&self) -> Numbers {
+        self.numbers
+    }
+
+    fn segment_size(&self) -> usize {
+        self.segment
+    }
+
+    fn send_with(&mut self, fill: impl FnOnce(&mut [u8]) -> usize) -> usize {
+        if self.send_room() == 0 {
+            return 0;
+        }
+        let filled = self.socket(|socket| {
+            socket.send(|room| {
+                let filled = fill(room);
+                (filled, filled)
+            })
+        });
+        let filled = filled.unwrap_or(0);
+        self.moved += filled as u64;
+        filled
+    }
+
+    fn send_room(&self) -> usize {
+        self.socket_ref(|socket| {
+            if socket.may_send() {
+                socket.send_capacity() - socket.send_queue()
+            } else {
+                0
+            }
+        })
+    }
+
+    fn send_queue(&self) -> usize {
+        self.socket_ref(|socket| socket.send_queue())
+    }
+
+    fn send_capacity(&self) -> usize {
+        self.socket_ref(|socket| socket.send_capacity())
+    }
+
+    fn recv_with(&mut self, take: impl FnOnce(&[u8]) -> usize) -> usize {
+        if self.recv_queue() == 0 {
+            return 0;
+        }
+        let taken = self.socket(|socket| {
+            socket.recv(|bytes| {
+                let taken = take(bytes);
+                (taken, taken)
+            })
+        });
+        taken.unwrap_or(0)
+    }
+
+    fn recv_queue(&self) -> usize {
+        self.socket_ref(|socket| socket.recv_queue())
+    }
+
+    fn finish(&mut self) {
+        self.socket(|socket| socket.close());
+    }
+
+    fn abort(&mut self) {
+        self.socket(|socket| socket.abort());
+    }
+
+    fn set_nodelay(&mut self, on: bool) {
+        self.nodelay = on;
+        self.socket(|socket| socket.set_nagle_enabled(!on));
+    }
+
+    fn set_keepalive(&mut self, interval: Option<Duration>) {
+        let interval = interval.map(|interval| self.clock.span(interval));
+        self.socket(|socket| socket.set_keep_alive(interval));
+    }
+
+    fn is_used(&self) -> bool {
+        self.moved > 0
+    }
+
+    fn trim(&mut self) -> bool {
+        let hole = self.received.highest.wrapping_sub(self.received.contiguous) as i32 > 0;
+        if hole || self.send_queue() > 0 || self.recv_queue() > 0 {
+            return false;
+        }
+        self.leased.give_back();
+        self.moved = 0;
+        true
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.leased.set_spent(self.moved > SPENT);
+    }
+}
+
+/// smoltcp's device: lends one packet, takes one packet.
+struct Port<'a> {
+    capabilities: &'a DeviceCapabilities,
+    incoming: Option<&'a [u8]>,
+    scratch: &'a mut [u8],
+    sent: Option<Sent>,
+}
+
+/// What smoltcp left in the scratch buffer.
+struct Sent {
+    len: usize,
+    segment: Option<NonZeroU16>,
+}
+
+impl<'a> Port<'a> {
+    fn new(
+        capabilities: &'a DeviceCapabilities,
+        incoming: Option<&'a [u8]>,
+        scratch: &'a mut [u8],
+    ) -> Port<'a> {
+        Port {
+            capabilities,
+            incoming,
+            scratch,
+            sent: None,
+        }
+    }
+}
+
+struct Incoming<'a>(&'a [u8]);
+
+struct Outgoing<'a> {
+    scratch: &'a mut [u8],
+    sent: &'a mut Option<Sent>,
+    segment: Option<NonZeroU16>,
+}
+
+impl Device for Port<'_> {
+    type RxToken<'t>
+        = Incoming<'t>
+    where
+        Self: 't;
+    type TxToken<'t>
+        = Outgoing<'t>
+    where
+        Self: 't;
+
+    fn receive(&mut self, _: SmolInstant) -> Option<(Incoming<'_>, Outgoing<'_>)> {
+        let incoming = self.incoming.take()?;
+        Some((
+            Incoming(incoming),
+            Outgoing {
+                scratch: self.scratch,
+                sent: &mut self.sent,
+                segment: None,
+            },
+        ))
+    }
+
+    fn transmit(&mut self, _: SmolInstant) -> Option<Outgoing<'_>> {
+        // One packet a turn: the next would overwrite it.
+        if self.sent.is_some() {
+            return None;
+        }
+        Some(Outgoing {
+            scratch: self.scratch,
+            sent: &mut self.sent,
+            segment: None,
+        })
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        self.capabilities.clone()
+    }
+}
+
+impl RxToken for Incoming<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(self.0)
+    }
+}
+
+impl TxToken for Outgoing<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        *self.sent = Some(Sent {
+            len,
+            segment: self.segment,
+        });
+        f(&mut self.scratch[..len])
+    }
+
+    fn set_meta(&mut self, meta: PacketMeta) {
+        self.segment = meta.segmentation_offload_size;
+    }
+}

@@ -53,10 +53,7 @@ pub(crate) struct Turn<'a> {
 pub(crate) struct Broker {
     network: u16,
     instance: NonZeroU64,
-    directory: PathBuf,
-    id: NetworkId,
-    /// `None` if it could not be made; joining again tries again.
-    control: Option<ControlSocket>,
+    control: ControlSocket,
     table: StateTable,
     streams: Slots<Stream>,
     listeners: Slots<Listener>,
@@ -98,12 +95,10 @@ impl Broker {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let instance = NonZeroU64::new(u64::from_le_bytes(random)).unwrap_or(NonZeroU64::MIN);
-        let mut broker = Self {
+        Ok(Self {
             network,
             instance,
-            directory: directory.to_owned(),
-            id,
-            control: None,
+            control: ControlSocket::open(socket_path(directory, id), network, poller)?,
             table: StateTable::create(instance)?,
             streams: Slots::new(),
             listeners: Slots::new(),
@@ -115,21 +110,12 @@ impl Broker {
             starved: false,
             retry_at: None,
             counters: Counters::default(),
-        };
-        broker.open_socket(poller);
-        Ok(broker)
+        })
     }
 
-    /// Makes the control socket if it is not there.
-    pub(crate) fn open_socket(&mut self, poller: &Poller) {
-        if self.control.is_none() {
-            let path = socket_path(&self.directory, self.id);
-            self.control = ControlSocket::open(path.clone(), self.network, poller)
-                .inspect_err(|error| {
-                    tracing::error!(socket = %path.display(), %error, "programs cannot reach the network: no socket");
-                })
-                .ok();
-        }
+    /// Where programs connect to.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.control.path().to_owned()
     }
 
     pub(crate) fn counters(&self) -> Counters {
@@ -151,10 +137,7 @@ impl Broker {
         match token.kind {
             Kind::Control => self.accept_requests(turn),
             Kind::Request => {
-                let control = self.control.as_mut();
-                if let Some(call) =
-                    control.and_then(|control| control.receive(turn.poller, token.key))
-                {
+                if let Some(call) = self.control.receive(turn.poller, token.key) {
                     self.serve(turn, call);
                 }
             }
@@ -172,15 +155,12 @@ impl Broker {
 
     fn accept_requests(&mut self, turn: &mut Turn<'_>) {
         for _ in 0..REQUESTS_A_TURN {
-            let Some(control) = &mut self.control else {
-                return;
-            };
-            match control.accept(turn.poller, turn.now) {
+            match self.control.accept(turn.poller, turn.now) {
                 Accepted::Call(call) => {
-                    let waiting = control.waiting_of(call.uid);
+                    let waiting = self.control.waiting_of(call.uid);
                     let earlier: Vec<Call> = waiting
                         .into_iter()
-                        .filter_map(|key| control.receive(turn.poller, key))
+                        .filter_map(|key| self.control.receive(turn.poller, key))
                         .collect();
                     earlier
                         .into_iter()
@@ -294,14 +274,15 @@ impl Broker {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let control = self.control.as_ref().and_then(ControlSocket::deadline);
-        control.into_iter().chain(self.retry_at).min()
+        self.control
+            .deadline()
+            .into_iter()
+            .chain(self.retry_at)
+            .min()
     }
 
     pub(crate) fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
-        if let Some(control) = &mut self.control {
-            self.counters.silent += control.handle_timeout(turn.poller, turn.now);
-        }
+        self.counters.silent += self.control.handle_timeout(turn.poller, turn.now);
         if self.retry_at.is_some_and(|at| at <= turn.now) {
             self.retry_at = None;
             self.starved = true;
@@ -328,9 +309,7 @@ impl Broker {
 
     /// Ends everything: the network was left.
     pub(crate) fn close(&mut self, turn: &mut Turn<'_>) {
-        if let Some(control) = &self.control {
-            control.close(turn.poller);
-        }
+        self.control.close(turn.poller);
         let listeners: Vec<Key> = self.listeners.iter().map(|(key, _)| key).collect();
         listeners
             .into_iter()

@@ -7,47 +7,24 @@
 //! nothing is dropped inside.
 //!
 //! It touches no file but the sockets `nc_<network id>`: what must be kept comes out as an
-//! [`EngineEvent`], what it must know goes in by [`EngineConfig`] and the commands of an [`EngineHandle`].
+//! [`EngineEvent`], what it must know goes in by [`EngineConfig`] and the methods of [`EngineHandle`].
 
 mod addresses;
 mod clock;
 mod controller;
-mod interface;
+mod event;
+mod handle;
 mod network;
 pub(crate) mod reactor;
 mod requests;
 mod run;
 mod sink;
 pub(crate) mod slots;
-mod status;
+mod view;
 
-use std::io;
-use std::sync::{Arc, mpsc};
-use std::thread;
-
-use rustix::event::{EventfdFlags, eventfd};
-
-use crate::udp::UdpEdge;
-pub use interface::*;
-use run::Engine;
-
-/// Starts the data plane in a thread of its own. Its events end when it has ended.
-///
-/// # Errors
-/// A port is taken, or the system gives no descriptor or thread.
-pub fn spawn(config: EngineConfig) -> io::Result<(EngineHandle, mpsc::Receiver<EngineEvent>)> {
-    let edge = UdpEdge::open(&config.udp)?;
-    let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-    // shell ──commands──▶ engine
-    let (commands_tx, commands_rx) = mpsc::channel();
-    // engine ──events──▶ shell; the engine never waits for the shell.
-    let (events_tx, events_rx) = mpsc::channel();
-    let mut engine = Engine::new(config, edge, wake.clone(), commands_rx, events_tx)?;
-    thread::Builder::new()
-        .name("data-plane".into())
-        .spawn(move || engine.run())?;
-    Ok((EngineHandle::new(commands_tx, wake), events_rx))
-}
+pub use event::EngineEvent;
+pub use handle::{Answer, EngineConfig, EngineGone, EngineHandle, Events, spawn};
+pub use view::{NetworkView, NodeView};
 
 #[cfg(test)]
 mod tests;

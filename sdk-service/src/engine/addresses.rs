@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::event::EngineEvent;
 use super::run::Engine;
 use crate::udp::interfaces;
 
@@ -20,6 +21,7 @@ impl Engine {
         };
         let ips: Vec<IpAddr> = found.iter().map(|address| address.ip).collect();
         self.edge.set_addresses(&ips);
+        self.interface_addresses.clone_from(&ips);
         let told = found.iter().filter(|address| {
             !self
                 .blacklist
@@ -38,6 +40,7 @@ impl Engine {
             tracing::debug!(?local_addresses, "addresses of this host");
             self.node.set_local_addresses(&local_addresses);
             self.local_addresses = local_addresses;
+            self.tell(EngineEvent::AddressesChanged(found));
         }
     }
 

@@ -1,18 +1,18 @@
 //! The node's own network controller: requests to it, and what follows from changes.
 
 use serde_json::Value;
-use std::sync::mpsc;
+use tokio::sync::mpsc;
 use zt_controller::{Effect, Store};
 use zt_protocol::node::ConfigRequest;
 
 use super::clock::Now;
-use super::interface::EngineEvent;
+use super::event::EngineEvent;
 use super::run::Engine;
 
 /// Records live on the shell's side: changes go out as events.
 pub(super) struct EventStore {
     pub(super) records: Vec<(String, Value)>,
-    pub(super) events: mpsc::Sender<EngineEvent>,
+    pub(super) events: mpsc::UnboundedSender<EngineEvent>,
 }
 
 impl Store for EventStore {

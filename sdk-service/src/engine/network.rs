@@ -13,7 +13,7 @@ use zt_socket_rpc::Prefix;
 
 use super::clock::Now;
 use super::reactor::{Poller, Ready, Token};
-use super::sink::{Loopback, NodeSink};
+use super::sink::NodeSink;
 use crate::broker::{Broker, Budget, Turn};
 use crate::home::NetworkSettings;
 
@@ -26,10 +26,9 @@ pub(super) struct Network {
     pub(super) settings: NetworkSettings,
     pub(super) host: Host,
     pub(super) broker: Broker,
-    mac: [u8; 6],
-    addresses: Vec<IpPrefix>,
+    mac: Mac,
+    pub(super) addresses: Vec<IpPrefix>,
     routes: Vec<Route>,
-    loopback: Loopback,
 }
 
 impl Network {
@@ -41,9 +40,9 @@ impl Network {
         directory: &Path,
         poller: &Poller,
     ) -> io::Result<Self> {
-        let Mac(mac) = Mac::of(address, id);
+        let mac = Mac::of(address, id);
         let config = HostConfig {
-            mac,
+            mac: mac.0,
             mtu: DEFAULT_MTU,
             addresses: Vec::new(),
             routes: Vec::new(),
@@ -58,7 +57,6 @@ impl Network {
             mac,
             addresses: Vec::new(),
             routes: Vec::new(),
-            loopback: Loopback::default(),
         })
     }
 
@@ -70,8 +68,7 @@ impl Network {
         status: &NetworkStatus,
         window: usize,
     ) -> Vec<MulticastGroup> {
-        let Mac(mac) = status.mac;
-        self.mac = mac;
+        self.mac = status.mac;
         self.addresses = status
             .addresses
             .iter()
@@ -88,7 +85,7 @@ impl Network {
             })
             .collect();
         let config = HostConfig {
-            mac,
+            mac: self.mac.0,
             mtu: status.mtu.into(),
             addresses: self
                 .addresses
@@ -184,44 +181,34 @@ impl Network {
         {
             self.broker.handle_timeout(&mut turn);
         }
+        self.broker.run(&mut turn)
+    }
+
+    /// Takes what the host has to tell. Says whether there was anything.
+    pub(super) fn take_events(&mut self, poller: &Poller, budget: &mut Budget, now: Now) -> bool {
+        let mut turn = Turn {
+            poller,
+            host: &mut self.host,
+            budget,
+            now: now.instant,
+        };
+        let mut any = false;
         while let Some(event) = turn.host.poll_event() {
+            any = true;
             self.broker.handle_host_event(&mut turn, event);
         }
-        self.broker.run(&mut turn)
+        any
     }
 
     /// Hands the host's frames to the node. Says whether all were taken.
     pub(super) fn transmit(&mut self, node: &mut Node, now: Now) -> bool {
-        let Self {
-            host,
-            loopback,
-            mac,
-            id,
-            ..
-        } = self;
         let mut sink = NodeSink {
             node,
             now: now.time,
-            network: *id,
-            mac: *mac,
-            loopback,
+            network: self.id,
+            mac: self.mac,
         };
-        host.poll_transmit(now.instant, &mut sink)
-    }
-
-    /// Gives the host what it sent to itself. Says whether there was anything.
-    pub(super) fn loop_back(&mut self, now: Now) -> bool {
-        let Self {
-            host,
-            loopback,
-            mac,
-            ..
-        } = self;
-        let any = !loopback.is_empty();
-        loopback.drain(|ethertype, payload| {
-            host.handle_frame(now.instant, *mac, *mac, ethertype, payload)
-        });
-        any
+        self.host.poll_transmit(now.instant, &mut sink)
     }
 
     /// After the frames of a turn are on their way.

@@ -1,16 +1,58 @@
 //! Requests of the shell.
 
-use zt_protocol::NetworkId;
-use zt_protocol::vl2::NetworkStatus;
+use std::io;
+
+use serde_json::Value;
+use tokio::sync::oneshot;
+use zt_controller::{Method, Response};
+use zt_protocol::vl1::PeerInfo;
+use zt_protocol::world::UpdateRefused;
+use zt_protocol::{NetworkId, World};
 
 use super::clock::Now;
-use super::interface::{Command, EngineEvent};
+use super::event::EngineEvent;
 use super::network::Network;
 use super::run::Engine;
+use super::view::{NetworkView, NodeView};
 use crate::home::NetworkSettings;
 
 /// What a token has room for.
 const MAX_NETWORKS: usize = 1 << 12;
+
+/// What the shell may ask; see the methods of [`EngineHandle`](super::EngineHandle).
+#[derive(Debug)]
+pub(super) enum Command {
+    Join {
+        network: NetworkId,
+        cached: Option<Vec<u8>>,
+        settings: NetworkSettings,
+        done: oneshot::Sender<io::Result<NetworkView>>,
+    },
+    Leave {
+        network: NetworkId,
+        done: oneshot::Sender<bool>,
+    },
+    Networks {
+        done: oneshot::Sender<Vec<NetworkView>>,
+    },
+    Peers {
+        done: oneshot::Sender<Vec<PeerInfo>>,
+    },
+    Node {
+        done: oneshot::Sender<NodeView>,
+    },
+    Controller {
+        method: Method,
+        path: String,
+        body: Option<Value>,
+        done: oneshot::Sender<Response>,
+    },
+    OfferPlanet {
+        planet: World,
+        done: oneshot::Sender<Result<(), UpdateRefused>>,
+    },
+    Stop,
+}
 
 impl Engine {
     /// Carries out one request; `false` ends the data plane. Who does not wait for the answer any
@@ -21,39 +63,35 @@ impl Engine {
                 network,
                 cached,
                 settings,
-                answer,
+                done,
             } => {
-                // Without an answer the asker sees that nothing was done.
-                if let Some(status) = self.join(now, network, cached.as_deref(), settings) {
-                    let _ = answer.send(status);
-                }
+                let _ = done.send(self.join(now, network, cached.as_deref(), settings));
             }
-            Command::Leave { network, answer } => {
-                let _ = answer.send(self.leave(now, network));
+            Command::Leave { network, done } => {
+                let _ = done.send(self.leave(now, network));
             }
-            Command::Networks(answer) => {
-                let _ = answer.send(self.node.networks());
+            Command::Networks { done } => {
+                let networks = self.node.networks().into_iter();
+                let _ = done.send(networks.filter_map(|status| self.view_of(status)).collect());
             }
-            Command::Peers(answer) => {
-                let _ = answer.send(self.node.vl1().peers(now.time).collect());
+            Command::Peers { done } => {
+                let _ = done.send(self.node.vl1().peers(now.time).collect());
             }
-            Command::Status(answer) => {
-                let _ = answer.send(self.status());
+            Command::Node { done } => {
+                let _ = done.send(self.node_view());
             }
             Command::Controller {
                 method,
                 path,
                 body,
-                answer,
+                done,
             } => {
-                let _ = answer.send(self.controller.api(now.time, method, &path, body.as_ref()));
+                let _ = done.send(self.controller.api(now.time, method, &path, body.as_ref()));
                 self.carry_effects(now);
             }
-            Command::SetPlanet { planet, answer } => {
-                let adopted = self.node.vl1_mut().update_planet(now.time, planet);
-                let _ = answer.send(adopted.map_err(|refused| refused.to_string()));
+            Command::OfferPlanet { planet, done } => {
+                let _ = done.send(self.node.vl1_mut().update_planet(now.time, planet));
             }
-            Command::Barrier(passed) => self.tell(EngineEvent::Barrier(passed)),
             Command::Stop => return false,
         }
         true
@@ -65,7 +103,7 @@ impl Engine {
         id: NetworkId,
         cached: Option<&[u8]>,
         settings: NetworkSettings,
-    ) -> Option<NetworkStatus> {
+    ) -> io::Result<NetworkView> {
         if let Some(network) = self
             .networks
             .iter_mut()
@@ -73,14 +111,14 @@ impl Engine {
             .find(|network| network.id == id)
         {
             network.settings = settings;
-            network.broker.open_socket(&self.poller);
         } else {
             let free = self
                 .networks
                 .iter()
                 .position(Option::is_none)
                 .unwrap_or(self.networks.len());
-            let index = u16::try_from(free).ok().filter(|_| free < MAX_NETWORKS)?;
+            let index = u16::try_from(free).ok().filter(|_| free < MAX_NETWORKS);
+            let index = index.ok_or_else(|| io::Error::other("too many networks are joined"))?;
             let address = self.node.vl1().address();
             let network = Network::new(
                 id,
@@ -89,9 +127,7 @@ impl Engine {
                 settings,
                 &self.socket_directory,
                 &self.poller,
-            )
-            .inspect_err(|error| tracing::error!(network = %id, %error, "network not joined"))
-            .ok()?;
+            )?;
             if free == self.networks.len() {
                 self.networks.push(None);
             }
@@ -101,7 +137,20 @@ impl Engine {
             self.node.join(now.time, id, cached);
         }
         self.reconfigure(now, id);
-        self.node.network(id)
+        let view = self
+            .node
+            .network(id)
+            .and_then(|status| self.view_of(status));
+        view.ok_or_else(|| io::Error::other("the network was not joined"))
+    }
+
+    fn view_of(&self, status: zt_protocol::vl2::NetworkStatus) -> Option<NetworkView> {
+        let network = self
+            .networks
+            .iter()
+            .flatten()
+            .find(|network| network.id == status.id)?;
+        Some(network.view(status))
     }
 
     fn leave(&mut self, now: Now, id: NetworkId) -> bool {
@@ -132,7 +181,9 @@ impl Engine {
         let groups = network.configure(now, &status, self.window);
         self.node.set_groups(now.time, id, &groups);
         self.exclude_virtual_networks();
-        self.tell(EngineEvent::NetworkChanged(status));
+        if let Some(view) = self.view_of(status) {
+            self.tell(EngineEvent::NetworkChanged(view));
+        }
     }
 
     fn position(&self, id: NetworkId) -> Option<usize> {

@@ -1,21 +1,24 @@
 //! The loop.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use tokio::sync::mpsc::UnboundedSender;
 use zt_controller::Controller;
 use zt_protocol::node::{Event, Node};
 use zt_protocol::vl1::{LocalSocket, Vl1Event};
 
 use super::clock::{Clock, Now};
 use super::controller::EventStore;
-use super::interface::{Command, EngineConfig, EngineEvent};
+use super::event::EngineEvent;
+use super::handle::EngineConfig;
 use super::network::Network;
 use super::reactor::{self, Interest, Kind, Poller, Token};
+use super::requests::Command;
 use crate::broker::Budget;
 use crate::udp::interfaces::AddressWatch;
 use crate::udp::{Outgoing, SendOutcome, SocketId, UdpEdge};
@@ -42,9 +45,10 @@ pub(super) struct Engine {
     pub(super) socket_directory: PathBuf,
     pub(super) blacklist: Vec<String>,
     pub(super) local_addresses: Vec<SocketAddr>,
+    pub(super) interface_addresses: Vec<IpAddr>,
     /// The receive window of a flow.
     pub(super) window: usize,
-    events: mpsc::Sender<EngineEvent>,
+    events: UnboundedSender<EngineEvent>,
     commands: mpsc::Receiver<Command>,
     wake: Arc<OwnedFd>,
     clock: Clock,
@@ -60,7 +64,7 @@ impl Engine {
         edge: UdpEdge,
         wake: Arc<OwnedFd>,
         commands: mpsc::Receiver<Command>,
-        events: mpsc::Sender<EngineEvent>,
+        events: UnboundedSender<EngineEvent>,
     ) -> io::Result<Self> {
         let poller = Poller::new()?;
         poller.add(&wake, Token::of(Kind::Wake, 0), Interest::Level)?;
@@ -100,6 +104,7 @@ impl Engine {
             socket_directory: config.socket_directory,
             blacklist: config.interface_prefix_blacklist,
             local_addresses: Vec::new(),
+            interface_addresses: Vec::new(),
             window,
             events,
             commands,
@@ -225,11 +230,12 @@ impl Engine {
     fn take_node_events(&mut self, now: Now) {
         while let Some(event) = self.node.poll_event() {
             match event {
-                Event::Vl1(Vl1Event::Online) => self.tell(EngineEvent::Online(true)),
-                Event::Vl1(Vl1Event::Offline) => self.tell(EngineEvent::Online(false)),
+                Event::Vl1(Vl1Event::Online) => self.tell(EngineEvent::Online),
+                Event::Vl1(Vl1Event::Offline) => self.tell(EngineEvent::Offline),
                 Event::Vl1(Vl1Event::PlanetUpdated(planet)) => {
                     self.tell(EngineEvent::PlanetUpdated(planet))
                 }
+                Event::Vl1(Vl1Event::PeerSeen(peer)) => self.tell(EngineEvent::PeerSeen(peer)),
                 Event::Vl1(Vl1Event::IdentityCollision) => {
                     self.tell(EngineEvent::IdentityCollision)
                 }
@@ -240,7 +246,7 @@ impl Engine {
                 } => {
                     self.tell(EngineEvent::NetworkStored {
                         network,
-                        configuration: dictionary,
+                        dictionary,
                     });
                 }
                 Event::ConfigRequest(request) => self.answer_member(now, &request),
@@ -255,21 +261,21 @@ impl Engine {
         let mut again = false;
         for _ in 0..TRANSMIT_ROUNDS {
             let mut all_taken = true;
-            let mut looped = false;
+            let mut news = false;
             for network in self.networks.iter_mut().flatten() {
                 all_taken &= network.transmit(&mut self.node, now);
-                looped |= network.loop_back(now);
+                // A connection to ourselves makes progress while it is sent.
+                news |= network.take_events(&self.poller, &mut self.budget, now);
             }
-            again = looped || !all_taken;
-            let all_sent = self.flush(now);
-            if !all_sent {
+            again |= news;
+            if !self.flush(now) {
                 // The socket will tell when it has room.
-                again = looped;
                 break;
             }
             if all_taken {
                 break;
             }
+            again = true;
         }
         for network in self.networks.iter_mut().flatten() {
             network.after_transmit(&self.poller, &mut self.budget, now);

@@ -5,7 +5,6 @@
 //! waiting loop, and an error is on the terminal with the right exit code. No `fork` without
 //! `exec`: the child begins with one thread and a clean state.
 
-use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -28,7 +27,7 @@ pub fn is_background() -> bool {
 }
 
 /// Starts the background process with the same arguments and waits until it is up.
-pub fn start(program: &str, arguments: &[OsString]) -> io::Result<ExitCode> {
+pub fn start(program: &str, arguments: &[String]) -> io::Result<ExitCode> {
     let executable = std::env::current_exe()?;
     let mut child = Command::new(executable)
         .arg0(program)
@@ -74,7 +73,8 @@ pub fn report_up(log: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn open_log(path: &Path) -> io::Result<File> {
+/// Opens the log of a service in the background, which begins anew when it has grown too long.
+pub(crate) fn open_log(path: &Path) -> io::Result<File> {
     let long = path.metadata().is_ok_and(|log| log.len() > LONGEST_LOG);
     OpenOptions::new()
         .create(true)

@@ -21,7 +21,10 @@ pub use file::{read_if_present, remove_if_present, write_atomically};
 pub use identity::load_or_generate;
 pub use local_conf::LocalConf;
 pub use lock::Lock;
-pub use networks::{NetworkSettings, SavedNetwork, joined};
+pub use networks::{
+    NetworkSettings, SavedNetwork, configuration_path as network_configuration_path, joined,
+    settings_path as network_settings_path,
+};
 pub use own_planet::{OwnPlanet, load_or_create_key as planet_key, new_id as new_planet_id};
 pub use planet::load as load_planet;
 pub use token::load_or_create as load_or_create_token;
@@ -44,6 +47,8 @@ pub const PLANET_FILE: &str = "planet";
 pub const PLANET_SECRET: &str = "planet.secret";
 /// One `<network id>.conf` for each joined network.
 pub const NETWORKS: &str = "networks.d";
+/// Records of the networks that this node controls.
+pub const CONTROLLER: &str = "controller.d";
 /// Settings of the node.
 pub const LOCAL_CONF: &str = "local.conf";
 /// What `-d` writes its log into.

@@ -3,11 +3,11 @@
 //! The newest wanted state of every file is held until it is on disk. Nothing is queued beyond
 //! that, so a disk that stays full costs memory for one content a file and no more.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use tracing::{error, info};
 
@@ -23,7 +23,7 @@ enum Wanted {
 /// The files that still differ from what is wanted.
 #[derive(Debug, Default)]
 pub struct Keeper {
-    pending: Mutex<BTreeMap<PathBuf, Wanted>>,
+    pending: RefCell<BTreeMap<PathBuf, Wanted>>,
 }
 
 impl Keeper {
@@ -33,9 +33,14 @@ impl Keeper {
         self.want(path, Wanted::Content { bytes, mode });
     }
 
-    /// Removes the file, and directories above it that this leaves empty, up to but without `top`.
-    pub fn remove(&self, path: &Path, top: &Path) {
+    /// Removes the file.
+    pub fn remove(&self, path: &Path) {
         self.want(path, Wanted::Absent);
+    }
+
+    /// Removes the file, and directories above it that this leaves empty, up to but without `top`.
+    pub fn remove_below(&self, path: &Path, top: &Path) {
+        self.remove(path);
         for directory in path
             .ancestors()
             .skip(1)
@@ -49,7 +54,7 @@ impl Keeper {
 
     /// Tries again what failed; `true` when nothing is left to do.
     pub fn retry(&self) -> bool {
-        let mut pending = self.lock();
+        let mut pending = self.pending.borrow_mut();
         pending.retain(|path, wanted| match bring_about(path, wanted) {
             Ok(()) => {
                 info!(file = %path.display(), "written at last");
@@ -62,11 +67,11 @@ impl Keeper {
 
     /// Whether everything wanted is on disk.
     pub fn is_idle(&self) -> bool {
-        self.lock().is_empty()
+        self.pending.borrow_mut().is_empty()
     }
 
     fn want(&self, path: &Path, wanted: Wanted) {
-        let mut pending = self.lock();
+        let mut pending = self.pending.borrow_mut();
         match bring_about(path, &wanted) {
             Ok(()) => {
                 pending.remove(path);
@@ -78,10 +83,6 @@ impl Keeper {
                 }
             }
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, Wanted>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -121,10 +122,10 @@ mod tests {
         keeper.store(&network, b"{}".to_vec(), 0o600);
         keeper.store(&member, b"{}".to_vec(), 0o600);
         assert!(keeper.is_idle());
-        keeper.remove(&member, home.path());
+        keeper.remove_below(&member, home.path());
         assert!(!home.path().join("network/1122334455667788").exists());
         assert!(network.exists());
-        keeper.remove(&network, home.path());
+        keeper.remove_below(&network, home.path());
         assert!(!home.path().join("network").exists());
         assert!(home.path().exists());
     }

@@ -5,13 +5,17 @@
 //! everything a person touches: the home directory, the control API, `zerotier-cli` and
 //! `zerotier-idtool`.
 
+pub mod api;
 pub mod broker;
 pub mod cli;
-pub mod engine;
 pub mod daemon;
+pub mod engine;
 pub mod home;
 pub mod idtool;
 pub mod keeper;
+pub mod news;
+pub mod service;
+pub mod shell;
 pub mod udp;
 
 /// The release of zerotier-one whose behaviour this service follows, on the command line and in

@@ -3,7 +3,6 @@
 //! A setting of the wrong type is an error, an unknown one is a warning: a misspelt name must not
 //! pass in silence, and a home that comes from stock must not be refused.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -16,6 +15,7 @@ const WITHOUT_EFFECT: [&str; 16] = [
     "allowManagementFrom",
     "allowSecondaryPort",
     "allowTcpFallbackRelay",
+    "bind",
     "concurrency",
     "cpuPinningEnabled",
     "defaultBondingPolicy",
@@ -25,7 +25,6 @@ const WITHOUT_EFFECT: [&str; 16] = [
     "peerSpecificBonds",
     "policies",
     "portMappingEnabled",
-    "secondaryPort",
     "softwareUpdateChannel",
     "tcpFallbackRelay",
     "tertiaryPort",
@@ -38,10 +37,10 @@ pub struct LocalConf {
     pub raw: Map<String, Value>,
     /// UDP port and TCP port of the control API.
     pub primary_port: Option<u16>,
+    /// A second UDP port, for NATs that treat the first one badly.
+    pub secondary_port: Option<u16>,
     /// Interfaces whose names begin so are not told to peers.
     pub interface_prefix_blacklist: Vec<String>,
-    /// Addresses to bind instead of all.
-    pub bind: Vec<IpAddr>,
     /// Another place for `controller.d`.
     pub controller_directory: Option<PathBuf>,
     /// This node is the root of a planet of its own.
@@ -100,17 +99,16 @@ impl LocalConf {
             };
             match name.as_str() {
                 "primaryPort" => {
-                    let port = value.as_u64().and_then(|port| u16::try_from(port).ok());
-                    self.primary_port = Some(port.ok_or_else(|| wrong("a port from 0 to 65535"))?);
+                    self.primary_port =
+                        Some(port(value).ok_or_else(|| wrong("a port from 0 to 65535"))?)
+                }
+                "secondaryPort" => {
+                    let second = port(value).ok_or_else(|| wrong("a port from 0 to 65535"))?;
+                    self.secondary_port = Some(second).filter(|port| *port != 0);
                 }
                 "interfacePrefixBlacklist" => {
                     self.interface_prefix_blacklist = strings(value)
                         .ok_or_else(|| wrong("a list of interface names or their beginnings"))?;
-                }
-                "bind" => {
-                    let addresses = strings(value)
-                        .and_then(|all| all.iter().map(|one| one.parse().ok()).collect());
-                    self.bind = addresses.ok_or_else(|| wrong("a list of IP addresses"))?;
                 }
                 "controllerDbPath" => {
                     let path = value.as_str().filter(|path| path.starts_with('/'));
@@ -142,6 +140,10 @@ impl LocalConf {
         }
         Ok(())
     }
+}
+
+fn port(value: &Value) -> Option<u16> {
+    value.as_u64().and_then(|port| port.try_into().ok())
 }
 
 fn strings(value: &Value) -> Option<Vec<String>> {
@@ -191,7 +193,7 @@ mod tests {
         let problem = |text: &str| LocalConf::parse(text.as_bytes()).unwrap_err();
         insta::assert_snapshot!(problem(r#"{"settings":{"primaryPort":"9993"}}"#), @r#"has settings.primaryPort = "9993", but a port from 0 to 65535 is expected there"#);
         insta::assert_snapshot!(problem(r#"{"settings":{"primaryPort":65536}}"#), @"has settings.primaryPort = 65536, but a port from 0 to 65535 is expected there");
-        insta::assert_snapshot!(problem(r#"{"settings":{"bind":["ten"]}}"#), @r#"has settings.bind = ["ten"], but a list of IP addresses is expected there"#);
+        insta::assert_snapshot!(problem(r#"{"settings":{"interfacePrefixBlacklist":"lo"}}"#), @r#"has settings.interfacePrefixBlacklist = "lo", but a list of interface names or their beginnings is expected there"#);
         insta::assert_snapshot!(problem(r#"{"settings":{"root":1}}"#), @"has settings.root = 1, but true or false is expected there");
         insta::assert_snapshot!(problem(r#"{"settings":[]}"#), @r#"has a "settings" that is not an object"#);
         insta::assert_snapshot!(problem("[1]"), @"is not a JSON object");

@@ -80,12 +80,12 @@ pub struct SavedNetwork {
 }
 
 /// Path of the cached configuration.
-pub(crate) fn configuration_path(home: &Path, network: NetworkId) -> PathBuf {
+pub fn configuration_path(home: &Path, network: NetworkId) -> PathBuf {
     home.join(NETWORKS).join(format!("{network}.conf"))
 }
 
 /// Path of the local settings.
-pub(crate) fn settings_path(home: &Path, network: NetworkId) -> PathBuf {
+pub fn settings_path(home: &Path, network: NetworkId) -> PathBuf {
     home.join(NETWORKS).join(format!("{network}.local.conf"))
 }
 

@@ -170,8 +170,7 @@ impl Controller {
                 .extend(defaults.map(|capability| capability.id));
         }
         member.version = metadata.version.or(member.version);
-        self.keep_member(network, member);
-        match self.configure(now, network, address) {
+        match self.configure(now, network, member) {
             Some(dictionary) => ConfigAnswer::Config(dictionary),
             None => ConfigAnswer::Ignore,
         }
@@ -317,14 +316,11 @@ impl Controller {
         hosted.members.insert(member.address, member);
     }
 
-    /// Makes the configuration of an authorised member, giving it addresses from the pools first.
-    fn configure(&mut self, now: Time, network: NetworkId, address: Address) -> Option<Vec<u8>> {
+    /// Makes the configuration of an authorised member, completing its record with addresses from
+    /// the pools and the network's default tags.
+    fn configure(&mut self, now: Time, network: NetworkId, mut member: Member) -> Option<Vec<u8>> {
+        let address = member.address;
         let hosted = self.networks.get(&network)?;
-        let mut member = hosted
-            .members
-            .get(&address)
-            .filter(|member| member.authorized)?
-            .clone();
         for tag in &hosted.network.tags {
             if let Some(default) = tag.default {
                 member.tags.entry(tag.id).or_insert(default);
@@ -352,7 +348,14 @@ impl Controller {
         if !session.is_some_and(|session| session.is_online(now)) {
             return;
         }
-        if let Some(dictionary) = self.configure(now, network, member) {
+        let record = self
+            .networks
+            .get(&network)
+            .and_then(|hosted| hosted.members.get(&member));
+        let Some(record) = record.filter(|member| member.authorized).cloned() else {
+            return;
+        };
+        if let Some(dictionary) = self.configure(now, network, record) {
             self.effects.push_back(Effect::PushConfig {
                 network,
                 member,

@@ -188,7 +188,7 @@ impl Network {
             self.routes = routes;
         }
         if let Some(rules) = array_field(body, "rules")? {
-            self.rules = RuleSet::read_base(rules).map_err(|invalid| invalid.within("rules"))?;
+            self.rules = RuleSet::read_base(rules)?;
         }
         if let Some(capabilities) = elements(body, "capabilities", Capability::read)? {
             // The last of several with one id wins, and they are listed by id.
@@ -326,7 +326,7 @@ impl Capability {
         Ok(Self {
             id: id_field(value)?,
             default: bool_field(value, "default")?.unwrap_or(false),
-            rules: RuleSet::read_capability(rules).map_err(|invalid| invalid.within("rules"))?,
+            rules: RuleSet::read_capability(rules)?,
         })
     }
 

@@ -69,8 +69,8 @@ impl RuleSet {
             rules: Vec::new(),
         };
         for (index, json) in list.iter().enumerate() {
-            let rule =
-                read_rule(json).map_err(|invalid| invalid.within(format_args!("[{index}]")))?;
+            let rule = read_rule(json)
+                .map_err(|invalid| invalid.within(format_args!("rules[{index}]")))?;
             set.json.push(rule_to_json(&rule));
             set.rules.push(rule);
         }
@@ -519,7 +519,7 @@ mod tests {
             json!("ACTION_ACCEPT"),
         ] {
             let invalid = RuleSet::read_base(&[json!({"type": "ACTION_DROP"}), rule]).unwrap_err();
-            assert!(invalid.to_string().starts_with("[1]."), "{invalid}");
+            assert!(invalid.to_string().starts_with("rules[1]."), "{invalid}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Properties that every codec has: what is written reads back as the same value, no shorter
 //! text reads as that value, and no bytes whatever make a parser panic.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use proptest::collection::vec;
 use proptest::option;

@@ -1,6 +1,7 @@
 //! Credentials, rules and configurations against known bytes of upstream's own code (VL2
 //! appendix A; the files in `vl2/`). Signatures are deterministic, so issuing must give the very
 //! same bytes.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

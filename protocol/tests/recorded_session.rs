@@ -1,6 +1,7 @@
 //! Every packet of a recorded session of three stock nodes (zerotier-one 1.14.1): opened with
 //! their secrets, reassembled, decompressed, parsed, and written again byte for byte. The
 //! session's verdicts are asserted at the end: what was accepted there is valid here.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -10,7 +11,7 @@ use zt_protocol::credential::{
     CertificateOfMembership, CertificateOfOwnership, CredentialKind, Thing,
 };
 use zt_protocol::network_config::Assembly;
-use zt_protocol::packet::{self, Datagram, HEADER_LEN, decompress, fragment};
+use zt_protocol::packet::{self, HEADER_LEN, decompress};
 use zt_protocol::verb::{
     ConfigChunk, ErrorCode, ErrorReply, ExtFrame, Frame, Hello, MulticastFrame, MulticastGather,
     MulticastLike, NetworkConfigRequest, NetworkCredentials, OkHello, OkMulticastFrame,
@@ -18,8 +19,7 @@ use zt_protocol::verb::{
     whois_addresses, whois_identities,
 };
 use zt_protocol::{
-    Address, CipherSuite, Dictionary, Emit, Identity, NetworkConfig, NetworkId, PacketId, Verb,
-    World,
+    Address, CipherSuite, Dictionary, Emit, Identity, NetworkConfig, NetworkId, Verb, World,
 };
 
 /// One line of `session.tsv`.
@@ -54,49 +54,6 @@ fn rows() -> Vec<Row> {
         .collect()
 }
 
-/// A packet put together: the number of its last datagram, how many datagrams, and the bytes.
-struct Packet {
-    number: usize,
-    datagrams: usize,
-    bytes: Vec<u8>,
-}
-
-fn reassemble(session: &Session) -> Vec<Packet> {
-    let mut packets: Vec<Packet> = Vec::new();
-    let mut heads: HashMap<PacketId, usize> = HashMap::new();
-    for (index, datagram) in session.datagrams.iter().enumerate() {
-        match Datagram::classify(&datagram.payload) {
-            Datagram::Packet(header) => {
-                if header.is_fragmented() {
-                    heads.insert(header.id, packets.len());
-                }
-                let bytes = datagram.payload.clone();
-                packets.push(Packet {
-                    number: index + 1,
-                    datagrams: 1,
-                    bytes,
-                });
-            }
-            Datagram::Fragment(header) => {
-                let packet = &mut packets[heads[&header.id]];
-                assert_eq!(
-                    usize::from(header.number),
-                    packet.datagrams,
-                    "in order here"
-                );
-                packet.datagrams += 1;
-                packet.number = index + 1;
-                packet
-                    .bytes
-                    .extend(&datagram.payload[fragment::HEADER_LEN..]);
-            }
-            Datagram::Junk => assert_eq!(datagram.payload.len(), 4, "only the hole punching"),
-        }
-    }
-    packets.sort_by_key(|packet| packet.number);
-    packets
-}
-
 /// What the session proves.
 #[derive(Default)]
 struct Verdicts {
@@ -113,7 +70,7 @@ struct Verdicts {
 fn every_packet_opens_parses_and_is_written_again() {
     let mut session = Session::load();
     let rows = rows();
-    let packets = reassemble(&session);
+    let packets = session.reassemble();
     assert_eq!(
         packets.len(),
         rows.len(),

@@ -1,4 +1,5 @@
 //! What rule lists say about frames (VL2 §4.10, §4.11).
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::IpAddr;
 use zt_protocol::rule::{

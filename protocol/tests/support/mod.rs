@@ -1,11 +1,13 @@
 //! What the golden tests share: the vectors' place, hexadecimal text, and a recorded session.
 #![allow(dead_code, reason = "every test uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use zt_protocol::{Address, Identity, PeerKeys, SecretIdentity};
+use zt_protocol::packet::{Datagram, fragment};
+use zt_protocol::{Address, Identity, PacketId, PeerKeys, SecretIdentity};
 
 /// The shared vectors; they lie beside the repository.
 pub(crate) fn vectors() -> PathBuf {
@@ -55,6 +57,14 @@ pub(crate) struct Recorded {
     pub(crate) payload: Vec<u8>,
 }
 
+/// A whole packet, still sealed.
+pub(crate) struct Packet {
+    /// The number of its last datagram, counted from one.
+    pub(crate) number: usize,
+    pub(crate) datagrams: usize,
+    pub(crate) bytes: Vec<u8>,
+}
+
 /// The session of three stock nodes, with all their secrets.
 pub(crate) struct Session {
     pub(crate) identities: HashMap<Address, SecretIdentity>,
@@ -79,6 +89,39 @@ impl Session {
 
     pub(crate) fn identity(&self, address: Address) -> &Identity {
         self.identities[&address].public()
+    }
+
+    /// Joins the fragments of every packet. Nothing was lost or reordered when it was recorded.
+    pub(crate) fn reassemble(&self) -> Vec<Packet> {
+        let mut packets: Vec<Packet> = Vec::new();
+        let mut heads: HashMap<PacketId, usize> = HashMap::new();
+        for (index, datagram) in self.datagrams.iter().enumerate() {
+            match Datagram::classify(&datagram.payload) {
+                Datagram::Packet(header) => {
+                    if header.is_fragmented() {
+                        heads.insert(header.id, packets.len());
+                    }
+                    let bytes = datagram.payload.clone();
+                    packets.push(Packet {
+                        number: index + 1,
+                        datagrams: 1,
+                        bytes,
+                    });
+                }
+                Datagram::Fragment(header) => {
+                    let packet = &mut packets[heads[&header.id]];
+                    assert_eq!(usize::from(header.number), packet.datagrams, "in order");
+                    packet.datagrams += 1;
+                    packet.number = index + 1;
+                    packet
+                        .bytes
+                        .extend(&datagram.payload[fragment::HEADER_LEN..]);
+                }
+                Datagram::Junk => assert_eq!(datagram.payload.len(), 4, "only hole punching"),
+            }
+        }
+        packets.sort_by_key(|packet| packet.number);
+        packets
     }
 
     /// The keys of two nodes, agreed upon with the secret of the first.

@@ -6,6 +6,9 @@
 //! ([`Transmit`]) and events. Verbs that concern only VL1 (HELLO, WHOIS, RENDEZVOUS …) are dealt
 //! with inside; networks and frames are not known here.
 //!
+//! The time that callers pass in must never go backwards: the wall clock, read once, plus a
+//! monotonic clock.
+//!
 //! | module | subject |
 //! |---|---|
 //! | `receive` | from a datagram to an authentic packet, and what every packet tells of its sender |
@@ -208,8 +211,15 @@ impl Vl1 {
     /// Tells how our own sockets are reached on the links that this host is on; such addresses
     /// are pushed to trusted peers.
     pub fn set_local_addresses(&mut self, addresses: &[SocketAddr]) {
+        let gained = addresses
+            .iter()
+            .any(|address| !self.local_addresses.contains(address));
         self.local_addresses.clear();
         self.local_addresses.extend_from_slice(addresses);
+        if gained {
+            // Plugged in, perhaps: roots that were out of reach may be in reach now.
+            self.greet_lost_roots();
+        }
     }
 
     /// Tells the subnets of our own virtual networks; no path leads through them (VL1 §4.12).

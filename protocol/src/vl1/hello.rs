@@ -13,6 +13,7 @@ use crate::verb::{ErrorCode, ErrorReply, Hello, OkHello, Version, WorldRevision}
 use crate::wire::Reader;
 use crate::world::WorldKind;
 use crate::{Address, Emit, Identity, PacketId, PeerKeys, Time, Verb, World};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// HELLOs of a known peer on one path; stock has no limit.
@@ -30,13 +31,15 @@ impl Vl1 {
             planet: self.planet_revision(),
             masked_moons: Hello::NO_MOONS,
         };
-        let id = self.send_to(to, target, Verb::HELLO, &hello.to_bytes());
+        let body = hello.to_bytes();
+        let message = Message::plain(Verb::HELLO, body.len());
+        let id = self.seal_to(to, target, message, |room| room.copy_from_slice(&body));
         self.expect_proof(now, to, target, id, Verb::HELLO);
     }
 
     /// Asks `to` for a sign of life.
     pub(super) fn send_echo(&mut self, now: Time, to: Address, target: Target) {
-        let id = self.send_to(to, target, Verb::ECHO, &[]);
+        let id = self.seal_to(to, target, Message::plain(Verb::ECHO, 0), |_| {});
         self.expect_proof(now, to, target, id, Verb::ECHO);
     }
 
@@ -173,6 +176,40 @@ impl Vl1 {
         true
     }
 
+    /// Remembers a peer of an earlier run and greets it where it was then. Its identity is
+    /// trusted: it comes from our own disk.
+    pub fn remember(
+        &mut self,
+        now: Time,
+        identity: Identity,
+        version: Option<Version>,
+        addresses: &[SocketAddr],
+    ) {
+        let address = identity.address();
+        if address == self.address {
+            return;
+        }
+        if !self.peers.contains_key(&address) {
+            let Some(secret) = self.identity.agree(&identity) else {
+                return;
+            };
+            let mut peer = Peer::new(identity, PeerKeys::new(&secret));
+            peer.version = version;
+            peer.last_receive = now;
+            self.peers.insert(address, Box::new(peer));
+        }
+        for &remote in addresses {
+            if self.permits(address, remote.ip()) {
+                let target = Target {
+                    local: None,
+                    remote,
+                    ttl: None,
+                };
+                self.send_hello(now, address, target);
+            }
+        }
+    }
+
     /// Somebody else has the address already: the first one wins (VL1 §3.2).
     fn report_collision(
         &mut self,
@@ -189,22 +226,19 @@ impl Vl1 {
             payload: [].as_slice(),
         };
         let body = error.to_bytes();
-        let message = Message {
-            source: self.address,
-            verb: Verb::ERROR,
-            compressed: false,
-            len: body.len(),
-        };
         let target = Target {
             local: Some(arrival.local),
             remote: arrival.remote,
             ttl: None,
         };
         let stranger = Peer::new(identity, keys);
-        let (outbox, counters) = (&mut self.outbox, &mut self.counters);
-        message.seal(&stranger, outbox, counters, &mut self.rng, target, |room| {
-            room.copy_from_slice(&body);
-        });
+        let message = Message::plain(Verb::ERROR, body.len());
+        let (outbox, rng) = (&mut self.outbox, &mut self.rng);
+        let fill = |room: &mut [u8]| room.copy_from_slice(&body);
+        let sealed = message.seal(self.address, &stranger, outbox, rng, target, fill);
+        if sealed.is_some() {
+            self.counters.count_sent(Verb::ERROR);
+        }
     }
 
     /// Answers a HELLO whose MAC is right.

@@ -142,6 +142,19 @@ impl Vl1 {
         }
     }
 
+    /// Makes the next timer greet the upstreams that have no path.
+    pub(super) fn greet_lost_roots(&mut self) {
+        for address in &self.roots.upstreams {
+            if let Some(peer) = self.peers.get_mut(address)
+                && peer.paths().is_empty()
+            {
+                peer.last_hello_sent = Time::NEVER;
+                peer.hellos_in_vain = 0;
+                self.next_ping_check = Time::NEVER;
+            }
+        }
+    }
+
     /// Sends a HELLO on every path, and to one endpoint of each family that has none or does not
     /// answer.
     fn greet_root(&mut self, now: Time, address: Address, lost: bool) {

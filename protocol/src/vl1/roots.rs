@@ -15,7 +15,7 @@ const UNKNOWN_LATENCY: u64 = 65_535;
 pub(super) struct Roots {
     planet: Option<World>,
     /// The other roots, by ascending address.
-    upstreams: Vec<Address>,
+    pub(super) upstreams: Vec<Address>,
     is_root: bool,
 }
 
@@ -106,7 +106,9 @@ impl Vl1 {
                     continue;
                 };
                 let peer = Peer::new(root.identity, PeerKeys::new(&secret));
-                self.peers.insert(address, Box::new(peer));
+                if let Some(mut old) = self.peers.insert(address, Box::new(peer)) {
+                    old.retain_paths(&mut self.paths, |_| false);
+                }
             }
             let Some(peer) = self.peers.get_mut(&address) else {
                 continue;

@@ -2,7 +2,7 @@
 //! (VL1 §2.6, §4.8).
 
 use super::outbox::{Outbox, Target};
-use super::{Counters, DropReason, PathId, Peer, Vl1};
+use super::{DropReason, PathId, Peer, Vl1};
 use crate::packet::{self, HEADER_LEN, MAX_PACKET, PHYSICAL_MTU};
 use crate::verb::Hello;
 use crate::{Address, CipherSuite, PacketId, Time, Verb};
@@ -46,37 +46,14 @@ impl Vl1 {
         len: usize,
         fill: impl FnOnce(&mut [u8]),
     ) -> bool {
-        // The destination is looked up once: this is the hot path.
-        if let Some(peer) = self.peers.get_mut(&to)
-            && let Some(path) = peer.route(now, &self.paths)
-            && let Some(state) = self.paths.get_mut(path)
-        {
-            state.last_out = now;
-            let target = Target {
-                local: Some(state.local),
-                remote: state.remote,
-                ttl: None,
-            };
-            let message = Message {
-                source: self.address,
-                verb,
-                compressed: false,
-                len,
-            };
-            let (outbox, counters) = (&mut self.outbox, &mut self.counters);
-            return message
-                .seal(peer, outbox, counters, &mut self.rng, target, fill)
-                .is_some();
-        }
-        let mut body = vec![0; len];
-        fill(&mut body);
-        match self.way_to(now, to) {
-            Some(path) => self.send_body(now, path, to, verb, &body).is_some(),
-            None => {
-                self.enqueue(now, to, verb, body, false);
-                true
-            }
-        }
+        let Some(path) = self.way_to(now, to) else {
+            let mut body = vec![0; len];
+            fill(&mut body);
+            self.enqueue(now, to, verb, body, false);
+            return true;
+        };
+        self.seal_on(now, path, to, Message::plain(verb, len), fill)
+            .is_some()
     }
 
     /// The path that a packet to `to` takes now, directly or by an upstream (VL1 §4.8).
@@ -103,15 +80,6 @@ impl Vl1 {
         verb: Verb,
         body: &[u8],
     ) -> Option<PacketId> {
-        let peer = self.peers.get(&to)?;
-        let path = self.paths.get_mut(path)?;
-        path.last_out = now;
-        let target = Target {
-            local: Some(path.local),
-            remote: path.remote,
-            ttl: None,
-        };
-        let (outbox, counters) = (&mut self.outbox, &mut self.counters);
         let compressed = if may_compress(verb) {
             packet::compress(body)
         } else {
@@ -119,35 +87,53 @@ impl Vl1 {
         };
         let bytes = compressed.as_deref().unwrap_or(body);
         let message = Message {
-            source: self.address,
             verb,
             compressed: compressed.is_some(),
             len: bytes.len(),
         };
-        message.seal(peer, outbox, counters, &mut self.rng, target, |room| {
-            room.copy_from_slice(bytes)
-        })
+        self.seal_on(now, path, to, message, |room| room.copy_from_slice(bytes))
+    }
+
+    fn seal_on(
+        &mut self,
+        now: Time,
+        path: PathId,
+        to: Address,
+        message: Message,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Option<PacketId> {
+        let path = self.paths.get_mut(path)?;
+        path.last_out = now;
+        let target = Target {
+            local: Some(path.local),
+            remote: path.remote,
+            ttl: None,
+        };
+        self.seal_to(to, target, message, fill)
     }
 
     /// Seals and queues a message to an address where the peer may or may not be.
-    pub(super) fn send_to(
+    pub(super) fn seal_to(
         &mut self,
         to: Address,
         target: Target,
-        verb: Verb,
-        body: &[u8],
+        message: Message,
+        fill: impl FnOnce(&mut [u8]),
     ) -> Option<PacketId> {
         let peer = self.peers.get(&to)?;
-        let message = Message {
-            source: self.address,
-            verb,
-            compressed: false,
-            len: body.len(),
-        };
-        let (outbox, counters) = (&mut self.outbox, &mut self.counters);
-        message.seal(peer, outbox, counters, &mut self.rng, target, |room| {
-            room.copy_from_slice(body)
-        })
+        let sealed = message.seal(
+            self.address,
+            peer,
+            &mut self.outbox,
+            &mut self.rng,
+            target,
+            fill,
+        );
+        match sealed {
+            Some(_) => self.counters.count_sent(message.verb),
+            None => self.counters.drop(DropReason::OutboxFull),
+        }
+        sealed
     }
 
     /// Notes that `to` owes us a sign of life.
@@ -173,19 +159,29 @@ fn may_compress(verb: Verb) -> bool {
 }
 
 /// A message about to be sealed.
+#[derive(Clone, Copy)]
 pub(super) struct Message {
-    pub(super) source: Address,
-    pub(super) verb: Verb,
-    pub(super) compressed: bool,
-    pub(super) len: usize,
+    verb: Verb,
+    compressed: bool,
+    len: usize,
 }
 
 impl Message {
+    /// A message that is not compressed, with a body of `len` bytes.
+    pub(super) fn plain(verb: Verb, len: usize) -> Message {
+        Message {
+            verb,
+            compressed: false,
+            len,
+        }
+    }
+
+    /// Seals a message in the outbox; `None` if there is no room, or it is too long.
     pub(super) fn seal(
-        &self,
+        self,
+        source: Address,
         peer: &Peer,
         outbox: &mut Outbox,
-        counters: &mut Counters,
         rng: &mut impl Rng,
         target: Target,
         fill: impl FnOnce(&mut [u8]),
@@ -195,23 +191,16 @@ impl Message {
             _ => peer.suite(),
         };
         let len = HEADER_LEN + self.len;
-        let room = if len <= MAX_PACKET {
-            outbox.reserve(len)
-        } else {
-            None
-        };
-        let Some(packet) = room else {
-            counters.drop(DropReason::OutboxFull);
+        if len > MAX_PACKET {
             return None;
-        };
-        let destination = peer.identity.address();
-        let fragmented = len > PHYSICAL_MTU;
+        }
+        let packet = outbox.reserve(len)?;
         packet::write_header(
             packet,
             rng,
-            destination,
-            self.source,
-            fragmented,
+            peer.identity.address(),
+            source,
+            len > PHYSICAL_MTU,
             self.verb,
             self.compressed,
         );
@@ -222,7 +211,6 @@ impl Message {
         }
         let id = packet::seal(&peer.keys, suite, packet);
         outbox.commit(target, len);
-        counters.count_sent(self.verb);
         Some(id)
     }
 }

@@ -217,3 +217,33 @@ fn a_root_without_roots_of_its_own_is_online_from_the_start() {
     assert!(lan.hosts[0].node.deadline() >= Some(START));
     assert_ne!(lan.now, Time::NEVER);
 }
+
+#[test]
+fn a_remembered_peer_is_reached_without_the_root() {
+    let mut lan = Lan::with_root(13, 2);
+    lan.hosts[0].up = false;
+    let (now, peers) = (lan.now, [identity(1), identity(2)]);
+    for (host, other) in [(1, 2), (2, 1)] {
+        let at = lan.hosts[other].outside;
+        let (node, peer) = (&mut lan.hosts[host].node, *peers[other - 1].public());
+        node.remember(now, peer, None, &[at]);
+    }
+    lan.frame(1, 2, 100);
+    lan.run(SECOND);
+    assert!(lan.talk(1, 2));
+    let first = &lan.hosts[2].delivered[0];
+    assert_eq!((first.hops, first.body.len()), (0, 100));
+}
+
+#[test]
+fn a_new_link_is_tried_at_once() {
+    let mut lan = Lan::with_root(14, 1);
+    lan.hosts[0].up = false;
+    lan.run(300 * SECOND);
+    lan.hosts[0].up = true;
+    lan.hosts[1]
+        .node
+        .set_local_addresses(&["10.0.0.5:9993".parse().unwrap()]);
+    lan.run(Duration::from_millis(100));
+    assert!(lan.hosts[1].node.is_online());
+}

@@ -107,7 +107,7 @@ pub(crate) enum Command {
 #[derive(Args, Debug)]
 pub(crate) struct Run {
     /// The LAN's name, or a network id of 16 hex digits
-    #[arg(long, value_name = "NETWORK", env = "ZT_NETWORK")]
+    #[arg(long, value_name = "NETWORK", env = "ZT_NETWORK", hide_env_values = true)]
     pub network: String,
     /// The container's name
     #[arg(long)]
@@ -173,6 +173,7 @@ pub(crate) struct Run {
         long,
         value_name = "http://ADDRESS:PORT",
         env = "ZT_CONTROLLER",
+        hide_env_values = true,
         requires = "token"
     )]
     pub controller: Option<values::ControllerUrl>,
@@ -191,7 +192,7 @@ pub(crate) enum Lan {
     Create {
         /// The LAN's name
         name: String,
-        /// The addresses to give out [default: a free 10.147.x.0/24]
+        /// The addresses to give out [default: a 10.147.x.0/24]
         #[arg(long, value_name = "CIDR")]
         pool: Option<Pool>,
         /// Let everybody in who knows the network id

@@ -97,7 +97,7 @@ impl SidecarImage {
             "User": format!("{USER}:{USER}"),
             "Env": [
                 "PATH=/usr/bin",
-                format!("ZT_HOME={}", names::HOME),
+                format!("ZEROTIER_HOME={}", names::HOME),
                 format!("ZT_NC_DIR={}", names::SOCKET_DIR),
             ],
             "Entrypoint": ["/usr/bin/zerotier-sdk-service", names::HOME],
@@ -117,12 +117,11 @@ impl SidecarImage {
         })
     }
 
-    /// `zt-sidecar:<12 hex digits of its content>`.
+    /// `zt-sidecar:<version>-<12 hex digits of its content>`.
     pub(crate) fn name(&self) -> String {
-        format!(
-            "{REPOSITORY}:{}",
-            self.image.id().get(..12).unwrap_or_default()
-        )
+        let id = self.image.id();
+        let content = id.get(..12).unwrap_or_default();
+        format!("{REPOSITORY}:{}-{content}", env!("CARGO_PKG_VERSION"))
     }
 
     /// Loads the image unless the engine has it, and returns its name.

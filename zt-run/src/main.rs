@@ -170,15 +170,22 @@ async fn version(context: &mut Context) -> Result<()> {
 }
 
 fn main() {
-    let cli = Cli::parse_from(with_run(env::args().collect()));
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let cli = Cli::try_parse_from(with_run(env::args().collect())).unwrap_or_else(|error| {
+        // Help and version are no errors; a wrong option is one of the tool, as for `docker run`.
+        let code = if error.use_stderr() { Failure::TOOL } else { 0 };
+        let _ = error.print();
+        exit(code.into())
+    });
+    let result = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build();
-    let result = match runtime {
-        Ok(runtime) => runtime.block_on(command(cli)),
-        Err(error) => Err(anyhow::Error::from(error).context("starting the runtime")),
-    };
-    // Not by returning: a read of the terminal that nobody waits for any more would hold the runtime up.
+        .build()
+        .context("starting the runtime")
+        .and_then(|runtime| {
+            let result = runtime.block_on(command(cli));
+            // A read of the terminal that nobody waits for any more must not hold us up.
+            runtime.shutdown_background();
+            result
+        });
     exit(match result {
         Ok(code) => code.into(),
         Err(error) => {

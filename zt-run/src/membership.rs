@@ -85,7 +85,7 @@ fn denied(target: &Target, node: &str) -> String {
 
 /// The last line when the time is over.
 fn too_late(status: &str, target: &Target, node: &str, waited: Duration) -> String {
-    let seconds = waited.as_secs();
+    let seconds = waited.as_secs_f64().round();
     match status {
         "ACCESS_DENIED" => format!("no address after {seconds} s: {}", denied(target, node)),
         "OK" => format!(

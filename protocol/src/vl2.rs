@@ -209,6 +209,9 @@ impl Vl2 {
             self.issued.expire(now);
             self.credential_limit.expire(now);
             self.refusal_limit.expire(now);
+            for network in self.networks.values_mut() {
+                network.expire(now);
+            }
         }
     }
 
@@ -217,7 +220,8 @@ impl Vl2 {
         if !self.retry.is_empty() {
             return Some(Time::NEVER);
         }
-        let housekeeping = (!self.listeners.is_empty()).then_some(self.next_housekeeping);
+        let idle = self.listeners.is_empty() && self.networks.is_empty();
+        let housekeeping = (!idle).then_some(self.next_housekeeping);
         let networks = self.networks.values();
         let timers =
             networks.flat_map(|network| [Some(network.request.due()), network.announce_due()]);

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use zt_controller::Method;
+use zt_protocol::Verb;
 use zt_protocol::vl2::{ETHERTYPE_IPV4, Status};
 
-use crate::net::{A, B, C, Lan};
+use crate::net::{A, B, C, Lan, ROOT};
 use crate::{connected, make_network};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -88,7 +89,7 @@ fn revocations_spread_among_members_when_the_controller_is_out_of_reach() {
     lan.run(SECOND);
     assert_eq!(lan.received(A).len(), 1);
     // What the controller sends does not reach A; C passes it on.
-    lan.lose = Box::new(|from, to, _| from == crate::net::ROOT && to == A);
+    lan.lose = Box::new(|from, to, _| from == ROOT && to == A);
     lan.authorize(network, B, false);
     lan.run(SECOND);
     lan.send(B, network, a, ETHERTYPE_IPV4, b"still there?");
@@ -173,8 +174,58 @@ fn members_go_on_while_the_controller_is_away_and_stop_when_their_certificates_a
     let (mut lan, network) = connected(2);
     assert_eq!(exchange(&mut lan, network), (true, true));
     // Both lose the controller: their certificates grow old together and still agree.
-    lan.lose = Box::new(|from, _, _| from == crate::net::ROOT);
+    lan.lose = Box::new(|from, _, _| from == ROOT);
     lan.run(Duration::from_secs(600));
     assert_eq!(exchange(&mut lan, network), (true, true));
     assert_eq!(lan.status(A, network).status, Status::Ok);
+}
+
+#[test]
+fn garbage_of_an_authentic_peer_is_counted_and_disturbs_nobody() {
+    let (mut lan, network) = connected(2);
+    assert_eq!(exchange(&mut lan, network), (true, true));
+    let verbs = [
+        Verb::OK,
+        Verb::ERROR,
+        Verb::FRAME,
+        Verb::EXT_FRAME,
+        Verb::MULTICAST_LIKE,
+        Verb::NETWORK_CREDENTIALS,
+        Verb::NETWORK_CONFIG_REQUEST,
+        Verb::NETWORK_CONFIG,
+        Verb::MULTICAST_GATHER,
+        Verb::MULTICAST_FRAME,
+    ];
+    let (b, root, now) = (lan.address(B), lan.address(ROOT), lan.now);
+    let mut state = 1u64;
+    let mut random = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    for round in 0..2_000usize {
+        let verb = verbs[round % verbs.len()];
+        let mut body: Vec<u8> = (0..round % 200).map(|_| random()).collect();
+        // Half of it goes past the first check.
+        if round % 2 == 0 && body.len() > 9 {
+            body[..8].copy_from_slice(&network.0.to_be_bytes());
+            body[8] = 0;
+        }
+        for to in [b, root] {
+            lan.node(A).vl1_mut().send(now, to, verb, &body, false);
+        }
+        if round % 50 == 0 {
+            lan.run(SECOND / 10);
+        }
+    }
+    lan.run(2 * SECOND);
+    let counters = lan.node(B).vl2().counters().clone();
+    assert!(
+        counters.malformed > 300 && counters.over_limit > 0,
+        "{counters:?}"
+    );
+    lan.received(B);
+    lan.received(A);
+    assert_eq!(exchange(&mut lan, network), (true, true));
 }

@@ -16,6 +16,8 @@ const PUSH_INTERVAL: Duration = Duration::from_secs(500);
 const PUSH_ON_REQUEST: Duration = Duration::from_secs(1);
 /// Our groups are announced to a member at most this often, except new ones (VL2 §4.4).
 pub(super) const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(60);
+/// A member whose credentials have expired is forgotten after this long.
+const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// Tags, capabilities and certificates of ownership held of one member, each (VL2 §8).
 const MAX_HELD: usize = 128;
 
@@ -239,6 +241,19 @@ impl Membership {
         self.last_announced = Some(now);
     }
 
+    /// Whether nothing in the record matters any more: whatever it holds was issued before
+    /// `window`, so that it could admit nobody, and we have not dealt with the member lately.
+    pub(super) fn is_stale(&self, now: Time, window: Window) -> bool {
+        let held = self
+            .certificate
+            .iter()
+            .map(CertificateOfMembership::timestamp);
+        let newest = held.chain(self.revoked.values().copied()).max();
+        let dealt_with = self.last_push.max(self.last_announced);
+        newest.is_none_or(|newest| window.has_outlived(newest))
+            && dealt_with.is_none_or(|last| now.is_due(last, FORGET_AFTER))
+    }
+
     fn is_revoked(&self, kind: CredentialKind, id: u32, timestamp: u64) -> bool {
         self.revoked
             .get(&(kind, id))
@@ -260,6 +275,10 @@ pub(super) struct Window {
 impl Window {
     fn contains(self, timestamp: u64) -> bool {
         self.centre.abs_diff(timestamp) <= self.max_delta
+    }
+
+    fn has_outlived(self, timestamp: u64) -> bool {
+        timestamp < self.centre.saturating_sub(self.max_delta)
     }
 }
 

@@ -174,6 +174,14 @@ impl Network {
         }
     }
 
+    /// Forgets members who are gone.
+    pub(super) fn expire(&mut self, now: Time) {
+        let Some(config) = &self.config else { return };
+        let window = config.window();
+        self.members
+            .retain(|_, member| !member.is_stale(now, window));
+    }
+
     pub(super) fn announce_due(&self) -> Option<Time> {
         self.config.as_ref().map(|_| self.announce_due)
     }

@@ -31,9 +31,6 @@ const GREETING: Duration = Duration::from_secs(5);
 const GREETINGS_BEFORE_BACKOFF: u32 = 24;
 /// … at this one.
 const SLOW_GREETING: Duration = Duration::from_secs(30);
-/// No sign of life for so long after a question: a root is greeted anew, for it may have
-/// forgotten us.
-const ROOT_SILENCE: Duration = Duration::from_millis(2_500);
 
 impl Vl1 {
     /// Runs every timer that is due.
@@ -117,10 +114,8 @@ impl Vl1 {
         let Some(peer) = self.peers.get_mut(&address) else {
             return;
         };
-        let silent = peer
-            .unanswered
-            .is_some_and(|since| now.is_due(since, ROOT_SILENCE));
-        let lost = silent || !peer.has_direct_path(now, &self.paths);
+        // Silent: it may have forgotten us.
+        let lost = peer.is_silent(now) || !peer.has_direct_path(now, &self.paths);
         let interval = match (lost, peer.hellos_in_vain) {
             (false, _) => PING_PERIOD,
             (true, ..GREETINGS_BEFORE_BACKOFF) => GREETING,

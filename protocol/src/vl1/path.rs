@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Something came within this time: the path is alive.
 pub(super) const ALIVE: Duration = Duration::from_secs(19);
 /// A question unanswered for so long makes every other path better.
-const SILENT: Duration = Duration::from_millis(2_500);
+pub(super) const SILENT: Duration = Duration::from_millis(2_500);
 /// A question unanswered for so long makes even a relay better.
 const DEAD: Duration = Duration::from_secs(10);
 /// The latency of a path that nobody measured.

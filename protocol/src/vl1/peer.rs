@@ -2,7 +2,7 @@
 //! §4.7).
 
 use super::gate::Gate;
-use super::path::{PathId, Paths};
+use super::path::{PathId, Paths, SILENT};
 use crate::verb::Version;
 use crate::{CipherSuite, Identity, PeerKeys, Time};
 use std::net::SocketAddr;
@@ -94,6 +94,12 @@ impl Peer {
     /// Whether there was traffic of a virtual network within [`ACTIVITY`].
     pub(super) fn is_active(&self, now: Time) -> bool {
         now.since(self.last_nontrivial_receive) < ACTIVITY
+    }
+
+    /// Whether a question of ours has gone without any sign of life for a moment.
+    pub(super) fn is_silent(&self, now: Time) -> bool {
+        self.unanswered
+            .is_some_and(|since| now.is_due(since, SILENT))
     }
 
     /// Notes a sign of life.

@@ -155,7 +155,10 @@ impl Vl1 {
                 let latency = path.latency().map_or(UNKNOWN_LATENCY, u64::from).max(1);
                 Some((
                     address,
-                    (path.is_silent(now), latency * (since / 61_000 + 1)),
+                    (
+                        path.is_silent(now) || peer.is_silent(now),
+                        latency * (since / 61_000 + 1),
+                    ),
                 ))
             })
             .min_by_key(|&(_, quality)| quality)

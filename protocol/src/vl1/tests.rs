@@ -4,4 +4,5 @@ mod hostile;
 mod joining;
 mod lan;
 mod lasting;
+mod roots;
 mod sizes;

@@ -27,13 +27,17 @@ pub(super) fn identity(n: usize) -> SecretIdentity {
 
 /// A planet with the first identity as its root, at `endpoints`.
 pub(super) fn planet(timestamp: u64, endpoints: &[&str]) -> World {
+    planet_of(timestamp, &[(0, endpoints)])
+}
+
+/// A planet with these identities as its roots.
+pub(super) fn planet_of(timestamp: u64, roots: &[(usize, &[&str])]) -> World {
     let key = crate::identity::SecretKey::from_bytes([7; 64]);
-    let endpoints = endpoints.iter().map(|text| text.parse().unwrap()).collect();
-    let root = Root {
-        identity: *identity(0).public(),
-        endpoints,
+    let root = |&(n, endpoints): &(usize, &[&str])| Root {
+        identity: *identity(n).public(),
+        endpoints: endpoints.iter().map(|text| text.parse().unwrap()).collect(),
     };
-    World::make_planet(&key, PLANET_ID, timestamp, vec![root])
+    World::make_planet(&key, PLANET_ID, timestamp, roots.iter().map(root).collect())
 }
 
 /// What a host got for its upper layer.

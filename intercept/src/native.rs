@@ -57,7 +57,7 @@ const CARRIED_OPTIONS: [(i32, i32); 20] = [
 ];
 
 /// `SO_BUF_LOCK`: the program has set `SO_SNDBUF`, `SO_RCVBUF`.
-const SNDBUF_LOCK: u8 = 1;
+pub(crate) const SNDBUF_LOCK: u8 = 1;
 const RCVBUF_LOCK: u8 = 2;
 
 impl<K: Kernel> Program<'_, K> {

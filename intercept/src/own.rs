@@ -17,20 +17,24 @@ use crate::sockaddr::family_of;
 /// `sizeof(struct sockaddr_un)`.
 pub(crate) const UNIX_LEN: usize = 110;
 
-/// What was told to the program once and must not be told again.
+/// What is remembered of a connection. (All three together would be 7, which the kernel refuses; an error can only be
+/// taken after the buffer stopped to matter.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
     /// The pending error was reported.
     ErrorTaken,
-    /// A repeated `connect` reported success.
-    ConnectedTold,
+    /// The next `connect` reports the success of a non-blocking attempt.
+    SuccessUntold,
+    /// The send buffer is still as small as the plug wanted it.
+    Narrow,
 }
 
 impl Mark {
     const fn bit(self) -> u8 {
         match self {
             Self::ErrorTaken => 1,
-            Self::ConnectedTold => 2,
+            Self::SuccessUntold => 2,
+            Self::Narrow => 4,
         }
     }
 }
@@ -50,20 +54,34 @@ impl<K: Kernel> Program<'_, K> {
             .map(|name| name.id)
     }
 
-    /// Sets the mark; true when it was not set before.
+    /// Sets a mark; true when it was not set before.
     pub(crate) fn mark(&self, fd: Fd, mark: Mark) -> bool {
+        let before = self.marks(fd);
+        let kept = if mark == Mark::ErrorTaken {
+            before & !Mark::Narrow.bit()
+        } else {
+            before
+        };
+        before & mark.bit() == 0 && self.set_marks(fd, kept | mark.bit())
+    }
+
+    /// Removes a mark; true when it was set before.
+    pub(crate) fn unmark(&self, fd: Fd, mark: Mark) -> bool {
+        let before = self.marks(fd);
+        before & mark.bit() != 0 && self.set_marks(fd, before & !mark.bit())
+    }
+
+    fn marks(&self, fd: Fd) -> u8 {
         let mut value = [0; 4];
-        if self
-            .kernel
-            .option(fd, SOL_SOCKET, SO_PRIORITY, &mut value)
-            .is_err()
-            || value[0] & mark.bit() != 0
-        {
-            return false;
+        match self.kernel.option(fd, SOL_SOCKET, SO_PRIORITY, &mut value) {
+            Ok(_) => value[0],
+            Err(_) => 0,
         }
-        value[0] |= mark.bit();
+    }
+
+    fn set_marks(&self, fd: Fd, marks: u8) -> bool {
         self.kernel
-            .set_option(fd, SOL_SOCKET, SO_PRIORITY, &value)
+            .set_option(fd, SOL_SOCKET, SO_PRIORITY, &i32::from(marks).to_ne_bytes())
             .is_ok()
     }
 }

@@ -1,10 +1,14 @@
 //! Putting one end of a pair in the place of a program's descriptor.
 
-use zt_socket_rpc::linux::{AF_UNIX, EADDRINUSE, EBADF, ENOENT};
+use zt_socket_rpc::linux::{
+    AF_UNIX, EADDRINUSE, EAGAIN, EBADF, ENOENT, SO_BUF_LOCK, SO_SNDBUF, SOL_SOCKET,
+};
 use zt_socket_rpc::{Id, Kind, Name};
 
 use crate::Program;
 use crate::kernel::{EPOLL_CTL_ADD, EPOLL_CTL_MOD, EpollEvent, Errno, Fd, Kernel};
+use crate::native::SNDBUF_LOCK;
+use crate::own::Mark;
 use crate::registrations::{INSTANCES, Known, parse_registration};
 
 /// A new pair: the program's half, and the service's half with its name bound.
@@ -13,6 +17,14 @@ pub(crate) struct Pair {
     pub(crate) ours: Fd,
     pub(crate) service: Fd,
 }
+
+/// Send buffer of a connecting socket: small, so that filling it costs little; large enough for a program that never
+/// asks whether it is connected.
+const CONNECTING_BUFFER: i32 = 65_536;
+/// Send buffer of a connected socket: what Linux gives to a Unix socket by default.
+const CONNECTED_BUFFER: i32 = 212_992;
+const PLUG_PIECE: usize = 128 << 10;
+const LISTENER_PLUG: usize = 2000;
 
 /// Names are random; a second collision in a row means that something else is wrong.
 const NAME_ATTEMPTS: u32 = 4;
@@ -46,6 +58,56 @@ impl<K: Kernel> Program<'_, K> {
                 }
             }
         }
+    }
+
+    /// Fills the program's half of a stream, whose buffer is made small for it: how many bytes. It polls and sends as
+    /// a connecting socket does until the service has taken them out.
+    pub(crate) fn plug_stream(&self, ours: Fd) -> Result<u32, Errno> {
+        let mut locks = [0; 4];
+        // A size that the program has chosen stays.
+        let chosen = self
+            .kernel
+            .option(ours, SOL_SOCKET, SO_BUF_LOCK, &mut locks)
+            .is_ok()
+            && locks[0] & SNDBUF_LOCK != 0;
+        if !chosen {
+            self.kernel.set_option(
+                ours,
+                SOL_SOCKET,
+                SO_SNDBUF,
+                &(CONNECTING_BUFFER / 2).to_ne_bytes(),
+            )?;
+            self.mark(ours, Mark::Narrow);
+        }
+        let mut filled = 0;
+        loop {
+            match self.kernel.send_zeros(ours, PLUG_PIECE) {
+                Ok(count @ 1..) => filled += count as u32,
+                Ok(0) | Err(Errno(EAGAIN)) => return Ok(filled),
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    /// Gives a connection its full send buffer, once it is known to be up.
+    pub(crate) fn widen(&self, fd: Fd) {
+        if self.unmark(fd, Mark::Narrow) {
+            let _ = self.kernel.set_option(
+                fd,
+                SOL_SOCKET,
+                SO_SNDBUF,
+                &(CONNECTED_BUFFER / 2).to_ne_bytes(),
+            );
+        }
+    }
+
+    /// Makes the program's half of a listener unwritable for ever.
+    pub(crate) fn plug_listener(&self, ours: Fd) -> Result<(), Errno> {
+        // As small as the kernel allows; one message then takes more than the quarter below which it counts as
+        // writable.
+        self.kernel
+            .set_option(ours, SOL_SOCKET, SO_SNDBUF, &0_i32.to_ne_bytes())?;
+        self.kernel.send_zeros(ours, LISTENER_PLUG).map(|_| ())
     }
 
     /// Replaces `fd` by `ours` (which is closed) and restores its epoll registrations.

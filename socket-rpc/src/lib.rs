@@ -31,8 +31,8 @@
 //! exist; the descriptors are closed, nothing else is disturbed.
 //!
 //! # Connecting
-//! Before it sends [`Connect`](Request::Connect), the program fills its own half with a *plug*: zero bytes, until the
-//! half is no longer writable (see [`plug_len`]). So its descriptor polls as "connecting".
+//! Before it sends [`Connect`](Request::Connect), the program makes the send buffer of its own half small and fills it
+//! with a *plug* of zero bytes. So its descriptor polls as "connecting", and a send waits or says `EAGAIN`.
 //! - **Up**: the service writes the table entry ([`State::Connected`], both addresses), reads and drops exactly the
 //!   `plug` bytes that the request announced, and answers when `wait` is set. The drain makes the half writable:
 //!   `POLLOUT`, and an edge for edge-triggered epoll. Whatever follows the plug is the program's data.
@@ -61,7 +61,11 @@
 //! it); `accept` in the program is one `recvmsg`. Records that do not fit yet (`EAGAIN`) wait in the
 //! service's backlog. In split mode the program's own kernel listener is handed over too: the service accepts on it and
 //! pushes those connections into the same queue ([`Origin::Kernel`]). The last close of the program's half
-//! (`EPOLLHUP`) ends the listener and everything still queued.
+//! (`EPOLLHUP`) ends the listener and everything still queued. The program puts a message of zeros into the other
+//! direction, which nobody reads, so that its descriptor never polls as writable, as a TCP listener never does.
+//!
+//! `close` is not heard by the service at once: when a port is asked for that another socket holds, the service looks
+//! whether that one's half has hung up already before it says `EADDRINUSE`.
 //!
 //! # The state table
 //! Addresses, errors and options of every socket are readable without a round trip: [`table`].
@@ -97,9 +101,3 @@ pub const MAX_MESSAGE: usize = 512;
 
 /// No message carries more descriptors.
 pub const MAX_DESCRIPTORS: usize = 2;
-
-/// Bytes that make the sending half of a Unix stream unwritable when its send buffer is `send_buffer`
-/// (as `getsockopt(SO_SNDBUF)` gives it): the kernel calls a half writable while four times the queued memory fits.
-pub const fn plug_len(send_buffer: u32) -> u32 {
-    send_buffer / 4 + 1
-}

@@ -418,7 +418,8 @@ impl Kernel for Process {
                 usize::try_from(len).map_err(|_| next::errno())?
             }
         };
-        let count = header.control_len.saturating_sub(CONTROL_HEADER) / size_of::<Fd>();
+        // `control_len` counts the padding too.
+        let count = rights.len.saturating_sub(CONTROL_HEADER) / size_of::<Fd>();
         if rights.level == SOL_SOCKET && rights.kind == SCM_RIGHTS {
             for (to, from) in descriptors.iter_mut().zip(&rights.descriptors).take(count) {
                 *to = Some(*from);

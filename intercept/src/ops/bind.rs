@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use zt_socket_rpc::linux::{EACCES, EADDRNOTAVAIL, EINVAL, SOCK_SEQPACKET};
+use zt_socket_rpc::linux::{EACCES, EADDRINUSE, EADDRNOTAVAIL, EINVAL, SOCK_SEQPACKET};
 use zt_socket_rpc::{Bind, Kind, Reply, Request};
 
 use crate::Program;
@@ -10,6 +10,10 @@ use crate::kernel::{Errno, Fd, Kernel};
 use crate::lan::{Lan, Mode, is_loopback};
 use crate::outcome::{Outcome, Reason, Step};
 use crate::sockaddr::{Given, parse};
+
+/// How long a port that is in use may take to become free.
+const RELEASE_ATTEMPTS: u32 = 20;
+const RELEASE_PAUSE_MS: i32 = 1;
 
 impl<K: Kernel> Program<'_, K> {
     /// `bind(fd, address)`.
@@ -39,7 +43,7 @@ impl<K: Kernel> Program<'_, K> {
                 Lan::Away(_) => Err(Reason::ServiceAway.into()),
             };
         }
-        match self.kernel.bind(fd, address) {
+        match self.bind_kernel(fd, address) {
             Ok(()) => Ok(0),
             // A privileged port and a normal user: the LAN's ports are not the kernel's to refuse.
             Err(Errno(EACCES)) => match self.lan() {
@@ -48,6 +52,20 @@ impl<K: Kernel> Program<'_, K> {
             },
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// Binds on the kernel's network. A listener that was handed over lives until the service has heard of its end; so
+    /// a port that its program has just closed gets a moment to become free.
+    fn bind_kernel(&self, fd: Fd, address: &[u8]) -> Result<(), Errno> {
+        let mut bound = self.kernel.bind(fd, address);
+        for _ in 0..RELEASE_ATTEMPTS {
+            if bound != Err(Errno(EADDRINUSE)) || !matches!(self.lan(), Lan::Up(_)) {
+                break;
+            }
+            self.kernel.sleep(RELEASE_PAUSE_MS);
+            bound = self.kernel.bind(fd, address);
+        }
+        bound
     }
 
     /// Binds on the LAN only: the descriptor becomes the program's half of a listener pair.
@@ -60,13 +78,14 @@ impl<K: Kernel> Program<'_, K> {
         }
         let pair = self.new_pair(Kind::Listener, SOCK_SEQPACKET, native.nonblocking)?;
         self.carry_over(fd, pair.ours);
+        let plugged = self.plug_listener(pair.ours);
         let request = Request::Bind(Bind {
             id: pair.id,
             local,
             family,
             options: native.options,
         });
-        let reply = self.exchange(&request, &[pair.service]);
+        let reply = plugged.and_then(|()| self.exchange(&request, &[pair.service]));
         self.kernel.close(pair.service);
         let errno = match reply {
             Ok((Reply::Done { .. }, extra)) => {

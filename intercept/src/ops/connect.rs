@@ -3,9 +3,7 @@
 use core::net::SocketAddr;
 
 use zt_socket_rpc::linux::*;
-use zt_socket_rpc::{
-    Connect, Entry, Family, Id, Kind, Name, Options, Reply, Request, State, plug_len,
-};
+use zt_socket_rpc::{Connect, Entry, Family, Id, Kind, Name, Options, Reply, Request, State};
 
 use crate::Program;
 use crate::control::Waited;
@@ -101,7 +99,10 @@ impl<K: Kernel> Program<'_, K> {
         match (name.kind, entry.state) {
             (_, State::Connecting) => self.connect_again_while_connecting(fd, name.id),
             // Linux reports the end of a non-blocking attempt to the first `connect` that follows it.
-            (_, State::Connected) if self.mark(fd, Mark::ConnectedTold) => Ok(0),
+            (_, State::Connected) if self.unmark(fd, Mark::SuccessUntold) => {
+                self.widen(fd);
+                Ok(0)
+            }
             (_, State::Connected | State::Reset | State::Listening) => Err(Errno(EISCONN).into()),
             (Kind::Stream, State::Failed) => match self.take_error(fd, name.id) {
                 Some(errno) => Err(errno.into()),
@@ -120,7 +121,8 @@ impl<K: Kernel> Program<'_, K> {
         self.kernel.wait(fd, POLLOUT, -1)?;
         match self.entry(id) {
             Some(entry) if entry.state == State::Connected => {
-                self.mark(fd, Mark::ConnectedTold);
+                self.unmark(fd, Mark::SuccessUntold);
+                self.widen(fd);
                 Ok(0)
             }
             Some(_) => Err(self
@@ -149,7 +151,7 @@ impl<K: Kernel> Program<'_, K> {
     fn attempt(&self, fd: Fd, attempt: &Attempt) -> Step<i32> {
         let pair = self.new_pair(Kind::Stream, SOCK_STREAM, attempt.nonblocking)?;
         self.carry_over(fd, pair.ours);
-        let sent = self.plug(pair.ours).and_then(|plug| {
+        let sent = self.plug_stream(pair.ours).and_then(|plug| {
             let request = Request::Connect(Connect {
                 id: pair.id,
                 remote: attempt.remote,
@@ -178,6 +180,7 @@ impl<K: Kernel> Program<'_, K> {
         self.swap(pair.ours, fd, attempt.close_on_exec)?;
         self.registrations.forget(fd);
         let Some(channel) = channel else {
+            self.mark(fd, Mark::SuccessUntold);
             return Err(Errno(EINPROGRESS).into());
         };
         match self.wait_connected(channel) {
@@ -188,27 +191,19 @@ impl<K: Kernel> Program<'_, K> {
                 Err(Errno(errno).into())
             }
             Waited::Ended(_) => {
-                self.mark(fd, Mark::ConnectedTold);
+                self.widen(fd);
                 Ok(0)
             }
-            Waited::Interrupted(Errno(EAGAIN)) => Err(Errno(EINPROGRESS).into()),
-            Waited::Interrupted(errno) => Err(errno.into()),
-        }
-    }
-
-    /// Fills the program's half so that it polls as a connecting socket does.
-    fn plug(&self, ours: Fd) -> Result<u32, Errno> {
-        let size = self.int_option(ours, SOL_SOCKET, SO_SNDBUF)?;
-        let wanted = plug_len(size.unsigned_abs()) as usize;
-        let mut filled = 0;
-        while filled < wanted {
-            match self.kernel.send_zeros(ours, wanted - filled) {
-                Ok(0) | Err(Errno(EAGAIN)) => break,
-                Ok(count) => filled += count,
-                Err(errno) => return Err(errno),
+            Waited::Interrupted(errno) => {
+                self.mark(fd, Mark::SuccessUntold);
+                Err(if errno == Errno(EAGAIN) {
+                    Errno(EINPROGRESS)
+                } else {
+                    errno
+                }
+                .into())
             }
         }
-        Ok(filled as u32)
     }
 
     /// The pending error of a connection, once: what `SO_ERROR` and a repeated `connect` report.
@@ -225,6 +220,10 @@ impl<K: Kernel> Program<'_, K> {
             State::Reset => {
                 let first = self.mark(fd, Mark::ErrorTaken);
                 (pending.is_some() || first).then_some(Errno(entry.errno))
+            }
+            State::Connected => {
+                self.widen(fd);
+                pending
             }
             _ => pending,
         }

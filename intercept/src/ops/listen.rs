@@ -83,6 +83,7 @@ impl<K: Kernel> Program<'_, K> {
     ) -> Result<(), Errno> {
         let pair = self.new_pair(Kind::Listener, SOCK_SEQPACKET, native.nonblocking)?;
         self.carry_over(fd, pair.ours);
+        let plugged = self.plug_listener(pair.ours);
         let request = Request::Listen(Listen {
             id: pair.id,
             local: wildcard(native.family, native.local.port()),
@@ -92,7 +93,12 @@ impl<K: Kernel> Program<'_, K> {
             options: native.options,
         });
         let both = [pair.service, fd];
-        let answer = self.listen_answer(&request, if kernel_listener { &both } else { &both[..1] });
+        let descriptors = if kernel_listener {
+            &both[..]
+        } else {
+            &both[..1]
+        };
+        let answer = plugged.and_then(|()| self.listen_answer(&request, descriptors));
         self.kernel.close(pair.service);
         if let Err(errno) = answer {
             self.kernel.close(pair.ours);

@@ -63,13 +63,16 @@ impl<K: Kernel> Program<'_, K> {
         }
     }
 
-    /// `setsockopt(fd, level, name, value)`.
-    pub fn set_option(&self, fd: Fd, level: i32, name: i32, value: &[u8]) -> Outcome {
+    /// `setsockopt(fd, level, name, value)`; no value is a pointer that cannot be read.
+    pub fn set_option(&self, fd: Fd, level: i32, name: i32, value: Option<&[u8]>) -> Outcome {
         if !is_interesting(level, name) {
             return Outcome::PassThrough(Reason::Native);
         }
         match self.own(fd) {
-            Some(own) => self.set_own_option(own.id, level, name, value).into(),
+            Some(own) => match value {
+                Some(value) => self.set_own_option(own.id, level, name, value).into(),
+                None => Outcome::Fail(Errno(EFAULT)),
+            },
             None => Outcome::PassThrough(Reason::NotOurs),
         }
     }
@@ -157,7 +160,11 @@ impl<K: Kernel> Program<'_, K> {
             value: OptionValue::new(value),
         });
         // A service that is away has reset the connection: the option would have no effect.
-        let _ = self.send_request(&request, &[]);
+        if self.send_request(&request, &[]).is_ok() && (level, name) == (SOL_SOCKET, SO_LINGER) {
+            // It decides what the coming `close` means, which the service may hear of before the request: so make sure
+            // that the request was heard.
+            self.entry_in_order(id);
+        }
         Ok(0)
     }
 }

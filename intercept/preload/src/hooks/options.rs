@@ -49,10 +49,9 @@ unsafe extern "C" fn setsockopt(
     value: *const u8,
     len: u32,
 ) -> c_int {
-    if is_active()
+    if is_active() {
         // SAFETY: the program's promise.
-        && let Some(bytes) = unsafe { input(value, len) }
-    {
+        let bytes = unsafe { input(value, len) };
         match log::outcome(
             "setsockopt",
             fd,

@@ -1,0 +1,1 @@
+//! The library in programs that have no service.

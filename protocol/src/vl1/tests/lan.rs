@@ -86,8 +86,9 @@ pub(super) struct Lan {
     pub(super) jitter: u64,
     /// Lost datagrams in a thousand.
     pub(super) loss: u32,
-    /// Datagrams ever sent, and those that crossed the wire between exactly these hosts.
+    /// Datagrams ever sent.
     pub(super) datagrams: u64,
+    /// Bytes of the longest of them.
     pub(super) largest: usize,
 }
 

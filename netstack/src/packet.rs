@@ -160,6 +160,8 @@ pub(crate) struct Segment {
     pub(crate) sequence: u32,
     pub(crate) acknowledgement: u32,
     pub(crate) flags: u8,
+    /// The window field as it stands, not scaled.
+    pub(crate) window: u16,
     pub(crate) payload_len: usize,
     /// Largest segment that the sender takes; only looked for in a SYN.
     pub(crate) max_segment: Option<u16>,
@@ -178,6 +180,7 @@ impl Segment {
             sequence: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
             acknowledgement: u32::from_be_bytes([header[8], header[9], header[10], header[11]]),
             flags: header[13],
+            window: u16::from_be_bytes([header[14], header[15]]),
             payload_len: bytes.len() - header_len,
             max_segment: None,
             window_scale: None,

@@ -4,6 +4,7 @@
 //! particular to one implementation stays behind this trait, so that another can take its place.
 
 mod clock;
+mod recovery;
 mod smoltcp;
 
 pub(crate) use self::smoltcp::{Connection, Shared};

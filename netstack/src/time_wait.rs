@@ -151,6 +151,7 @@ mod tests {
             sequence,
             acknowledgement: 100,
             flags,
+            window: 0,
             payload_len: 0,
             max_segment: None,
             window_scale: None,

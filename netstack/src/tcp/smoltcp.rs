@@ -21,11 +21,12 @@ use smoltcp::phy::{
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::wire::{HardwareAddress, IpEndpoint, IpListenEndpoint};
 
+use super::recovery::{self, Recovery, Showing};
 use super::{Due, Numbers, Phase, Tcp};
 use crate::burst::Burst;
 use crate::config::Buffers;
 use crate::memory::{Arena, Leased};
-use crate::packet::{FIN, IpPacket, RST, SYN, Segment};
+use crate::packet::{ACK, FIN, IpPacket, RST, SYN, Segment};
 use crate::tcp::clock::Clock;
 use crate::time::Instant;
 
@@ -95,7 +96,9 @@ impl Shared {
             clock: Clock::new(),
             started: Instant::default(),
             window_shift: shift_of(self.buffers.receive),
+            peer_scale: 0,
             segment: 0,
+            recovery: Recovery::default(),
             numbers: Numbers::default(),
             received: Received::default(),
             ack: AckTiming::default(),
@@ -154,7 +157,10 @@ pub(crate) struct Connection {
     started: Instant,
     /// Shift of the windows that this side sends; 0 once the peer turned scaling down.
     window_shift: u8,
+    /// Shift of the windows that the peer sends.
+    peer_scale: u8,
     segment: usize,
+    recovery: Recovery,
     numbers: Numbers,
     received: Received,
     ack: AckTiming,
@@ -205,13 +211,18 @@ impl Connection {
             field = field.saturating_sub(1);
             window.copy_from_slice(&field.to_be_bytes());
         }
+        if segment.payload_len > 0 {
+            self.recovery.sent(segment.sequence, self.numbers.send);
+        }
         let end = segment.sequence.wrapping_add(segment.sequence_len());
         // A retransmission or a keep-alive probe lies behind what was sent before.
         if self.numbers == Numbers::default() || end.wrapping_sub(self.numbers.send) as i32 > 0 {
             self.numbers.send = end;
         }
-        self.numbers.receive = segment.acknowledgement;
-        self.numbers.window = field;
+        if segment.has(ACK) && !segment.has(RST) {
+            self.numbers.receive = segment.acknowledgement;
+            self.numbers.window = field;
+        }
         self.ack = AckTiming::Idle;
         let size = sent
             .segment
@@ -221,8 +232,9 @@ impl Connection {
 
     /// Learns from the SYN of the peer.
     fn note_syn(&mut self, limit: usize, segment: &Segment) {
-        if segment.window_scale.is_none() {
-            self.window_shift = 0;
+        match segment.window_scale {
+            Some(scale) => self.peer_scale = scale,
+            None => self.window_shift = 0,
         }
         // RFC 9293 §3.7.1: 536 where the peer says nothing. The lower bound is smoltcp's.
         let peer = segment
@@ -250,6 +262,41 @@ impl Connection {
         };
         let delay = (self.ack == AckTiming::Delayed).then(|| self.clock.span(ACK_DELAY));
         self.socket(|socket| socket.set_ack_delay(delay));
+    }
+
+    /// Shows smoltcp a segment in the way that [`recovery`](super::recovery) advises.
+    fn show(
+        &mut self,
+        shared: &mut Shared,
+        now: Instant,
+        packet: &[u8],
+        segment: &Segment,
+        reply: impl FnOnce(&Burst<'_>),
+    ) {
+        let sent = self.numbers.send;
+        let in_flight = self.recovery.in_flight(sent) as usize;
+        let Showing::Whole { newly, provoke } = self.recovery.received(segment, sent) else {
+            return;
+        };
+        let mut buffer = [0; 100];
+        let number = segment.acknowledgement;
+        if newly as usize > self.segment {
+            let window = usize::from(segment.window) << self.peer_scale;
+            // More is queued than under way, and the peer would take it: the congestion window is what holds it.
+            if self.send_queue() > in_flight && in_flight + self.segment < window + newly as usize {
+                for step in recovery::steps(number, newly, self.segment as u32) {
+                    if let Some(bare) = recovery::bare_acknowledgement(packet, step, &mut buffer) {
+                        self.poll(shared, now, Some(bare), |_| ());
+                    }
+                }
+            }
+        }
+        self.poll(shared, now, Some(packet), reply);
+        if provoke && let Some(bare) = recovery::bare_acknowledgement(packet, number, &mut buffer) {
+            for _ in 0..3 {
+                self.poll(shared, now, Some(bare), |_| ());
+            }
+        }
     }
 
     fn poll(
@@ -335,7 +382,7 @@ impl Tcp for Connection {
         }
         self.time_ack(segment);
         let before = self.recv_queue();
-        self.poll(shared, now, Some(packet.bytes), reply);
+        self.show(shared, now, packet.bytes, segment, reply);
         let arrived = self.recv_queue().saturating_sub(before);
         self.moved += arrived as u64;
         self.received.contiguous = self.received.contiguous.wrapping_add(arrived as u32);

@@ -17,6 +17,8 @@ pub(crate) struct Conditions {
     pub(crate) jitter: Duration,
     /// Frames lost of a million.
     pub(crate) loss: u64,
+    /// Bytes a microsecond that a host sends; 0 has no limit.
+    pub(crate) rate: u64,
     /// Frames a host may have sent and not yet delivered; the sink is not ready beyond.
     pub(crate) queue: usize,
 }
@@ -27,6 +29,7 @@ impl Default for Conditions {
             delay: Duration::from_micros(50),
             jitter: Duration::ZERO,
             loss: 0,
+            rate: 0,
             queue: 4096,
         }
     }
@@ -105,6 +108,8 @@ pub(crate) struct Wire {
     sequence: u64,
     /// Frames each host sent that are still under way.
     under_way: BTreeMap<[u8; 6], usize>,
+    /// When the transmitter of each host is free again, in nanoseconds.
+    free_at: BTreeMap<[u8; 6], i64>,
     /// When set, frames are seen here before they are delivered; `false` loses one.
     pub(crate) filter: Option<Box<dyn FnMut(&Frame) -> bool>>,
     /// The first frames that were launched.
@@ -148,6 +153,7 @@ impl Wire {
             flying: BinaryHeap::new(),
             sequence: 0,
             under_way: BTreeMap::new(),
+            free_at: BTreeMap::new(),
             filter: None,
             seen: Vec::new(),
             payload_bytes: 0,
@@ -178,7 +184,16 @@ impl Wire {
         } else {
             0
         };
-        let at = self.now + self.conditions.delay + Duration::from_micros(extra);
+        let mut at = self.now + self.conditions.delay + Duration::from_micros(extra);
+        if let Some(nanoseconds) =
+            (frame.payload.len() as u64 * 1000).checked_div(self.conditions.rate)
+        {
+            // The frame follows the one before it.
+            let free = self.free_at.entry(frame.src).or_default();
+            let start = (*free).max(self.now.0 * 1000);
+            *free = start + nanoseconds as i64;
+            at += Duration::from_micros((*free / 1000 - self.now.0) as u64);
+        }
         self.sequence += 1;
         *self.under_way.entry(frame.src).or_default() += 1;
         self.flying.push(Reverse((at, self.sequence, frame)));

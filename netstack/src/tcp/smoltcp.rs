@@ -264,7 +264,7 @@ impl Connection {
         self.socket(|socket| socket.set_ack_delay(delay));
     }
 
-    /// Shows smoltcp a segment in the way that [`recovery`](super::recovery) advises.
+    /// Shows smoltcp a segment in the way that [`recovery`] advises.
     fn show(
         &mut self,
         shared: &mut Shared,

@@ -97,6 +97,9 @@ impl Random {
     }
 }
 
+/// Decides which frames are delivered.
+pub(crate) type Filter = Box<dyn FnMut(&Frame) -> bool>;
+
 /// Two or more hosts on one link.
 pub(crate) struct Wire {
     pub(crate) now: Instant,
@@ -111,7 +114,7 @@ pub(crate) struct Wire {
     /// When the transmitter of each host is free again, in nanoseconds.
     free_at: BTreeMap<[u8; 6], i64>,
     /// When set, frames are seen here before they are delivered; `false` loses one.
-    pub(crate) filter: Option<Box<dyn FnMut(&Frame) -> bool>>,
+    pub(crate) filter: Option<Filter>,
     /// The first frames that were launched.
     pub(crate) seen: Vec<Frame>,
     /// TCP payload over IPv4 that was launched.

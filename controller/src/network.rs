@@ -232,11 +232,11 @@ impl Network {
                 "rfc4193": self.v6.rfc4193,
                 "zt": self.v6.pools,
             },
-            "ipAssignmentPools": self.pools.iter().map(Pool::to_json).collect::<Value>(),
-            "routes": self.routes.iter().map(Route::to_json).collect::<Value>(),
+            "ipAssignmentPools": self.pools.iter().copied().map(Pool::to_json).collect::<Value>(),
+            "routes": self.routes.iter().copied().map(Route::to_json).collect::<Value>(),
             "rules": self.rules.to_json(),
             "capabilities": self.capabilities.iter().map(Capability::to_json).collect::<Value>(),
-            "tags": self.tags.iter().map(Tag::to_json).collect::<Value>(),
+            "tags": self.tags.iter().copied().map(Tag::to_json).collect::<Value>(),
             "authTokens": match &self.tokens {
                 None => json!([null]),
                 Some(tokens) if tokens.is_empty() => Value::Null,
@@ -293,7 +293,7 @@ impl Pool {
         Ok(pool)
     }
 
-    fn to_json(&self) -> Value {
+    fn to_json(self) -> Value {
         json!({ "ipRangeStart": self.start.to_string(), "ipRangeEnd": self.end.to_string() })
     }
 }
@@ -315,7 +315,7 @@ impl Route {
         Ok(Self { target, via })
     }
 
-    fn to_json(&self) -> Value {
+    fn to_json(self) -> Value {
         json!({ "target": self.target.to_string(), "via": self.via.map(|via| via.to_string()) })
     }
 }
@@ -350,7 +350,7 @@ impl Tag {
         })
     }
 
-    fn to_json(&self) -> Value {
+    fn to_json(self) -> Value {
         json!({ "id": self.id, "default": self.default })
     }
 }

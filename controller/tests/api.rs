@@ -1,4 +1,5 @@
 //! The JSON API against answers recorded from a stock controller of version 1.14.1.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use serde_json::{Value, json};
 use zt_controller::{Controller, Effect, MemoryStore, Method, Response, Store};

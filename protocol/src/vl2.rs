@@ -13,8 +13,10 @@
 //! | `configuration` | asking a controller, and being one |
 //! | `network`, `config`, `membership` | one network, its configuration, one other member |
 //! | `filter` | what the rules say about a frame |
+//! | `adhoc`, `ndp` | what follows from ids alone: networks, neighbours |
 //! | `request`, `limiter`, `kept`, `listeners`, `bridge`, `issued` | tools |
 
+mod adhoc;
 mod bridge;
 mod config;
 mod configuration;
@@ -28,6 +30,7 @@ mod limiter;
 mod listeners;
 mod membership;
 mod multicast;
+mod ndp;
 mod network;
 mod receive;
 mod request;
@@ -54,6 +57,7 @@ use kept::KeptFrames;
 use limiter::Limiter;
 use listeners::Listeners;
 use network::Network;
+use send::Looped;
 
 /// Where accepted frames go: lent while the packet that carried them is still in its buffer.
 pub type FrameSink<'a> = &'a mut dyn FnMut(NetworkId, Frame<'_>);
@@ -74,6 +78,7 @@ pub struct Vl2 {
     waiting: VecDeque<Waiting>,
     /// Networks whose kept frames are to be tried again when there is somebody to take them.
     retry: Vec<NetworkId>,
+    looped: VecDeque<Looped>,
     credential_limit: Limiter,
     refusal_limit: Limiter,
     next_housekeeping: Time,
@@ -99,6 +104,7 @@ impl Vl2 {
             kept: KeptFrames::default(),
             waiting: VecDeque::new(),
             retry: Vec::new(),
+            looped: VecDeque::new(),
             credential_limit: Limiter::new(CREDENTIAL_PACKETS, second),
             refusal_limit: Limiter::new(1, second),
             next_housekeeping: Time::NEVER,
@@ -184,6 +190,7 @@ impl Vl2 {
 
     /// Runs every timer that is due.
     pub(crate) fn handle_timeout(&mut self, now: Time, vl1: &mut Vl1, frames: FrameSink<'_>) {
+        self.deliver_looped(frames);
         for network in std::mem::take(&mut self.retry) {
             for kept in self.kept.take_all(now, network) {
                 self.handle_packet(now, vl1, &kept.as_inbound(), frames);
@@ -217,7 +224,7 @@ impl Vl2 {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        if !self.retry.is_empty() {
+        if !self.retry.is_empty() || !self.looped.is_empty() {
             return Some(Time::NEVER);
         }
         let idle = self.listeners.is_empty() && self.networks.is_empty();

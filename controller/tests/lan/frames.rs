@@ -7,7 +7,7 @@ use zt_protocol::Mac;
 use zt_protocol::vl2::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Frame};
 
 use crate::connected;
-use crate::net::{A, B, C, DELAY, arp_request};
+use crate::net::{A, B, C, DELAY, Lan, arp_request};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -184,4 +184,25 @@ fn only_an_active_bridge_speaks_for_others() {
     lan.run(SECOND);
     let got = lan.received(A);
     assert_eq!((got[0].src, got[0].dst), (b, device));
+}
+
+#[test]
+fn nodes_of_an_ad_hoc_network_talk_without_any_controller() {
+    let mut lan = Lan::new(2);
+    let network = zt_protocol::NetworkId(0xff0a_0000_0000_0001);
+    for who in [A, B] {
+        lan.join(who, network);
+        assert!(lan.is_up(who, network), "at once");
+        lan.listen_for_arp(who, network);
+    }
+    lan.run(SECOND);
+    let (a, b) = (lan.ipv4(A, network), lan.ipv4(B, network));
+    let request = arp_request(lan.mac(A, network), a, b);
+    lan.send(A, network, Mac::BROADCAST, ETHERTYPE_ARP, &request);
+    lan.run(SECOND);
+    assert_eq!(lan.received(B).len(), 1);
+    let b = lan.mac(B, network);
+    lan.send(A, network, b, ETHERTYPE_IPV4, b"hello");
+    lan.run(SECOND);
+    assert_eq!(lan.received(B).len(), 1);
 }

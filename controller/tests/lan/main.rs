@@ -1,5 +1,6 @@
 //! Whole networks on a simulated LAN: one node is root and controller, the others join, talk and
 //! are thrown out. Times are virtual.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod frames;
 mod joining;

@@ -59,6 +59,9 @@ struct Datagram {
     bytes: Vec<u8>,
 }
 
+/// Whether a datagram from one node to another is lost.
+type Loss = dyn FnMut(Who, Who, &[u8]) -> bool;
+
 /// The LAN.
 pub(crate) struct Lan {
     pub(crate) now: Time,
@@ -66,7 +69,7 @@ pub(crate) struct Lan {
     stations: Vec<Station>,
     in_flight: VecDeque<Datagram>,
     /// Datagrams for which this says so are lost.
-    pub(crate) lose: Box<dyn FnMut(Who, Who, &[u8]) -> bool>,
+    pub(crate) lose: Box<Loss>,
     pub(crate) datagrams: u64,
 }
 

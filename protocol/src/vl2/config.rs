@@ -48,17 +48,22 @@ impl Config {
         if parsed.network != network || parsed.issued_to != own {
             return None;
         }
-        let mut capabilities: Vec<_> = parsed
-            .capabilities
-            .iter()
-            .map(|held| (held.id, held.rules()))
-            .collect();
-        capabilities.sort_by_key(|(id, _)| *id);
+        Some(Self::new(parsed, dictionary, seed))
+    }
+
+    /// A configuration that no controller gave.
+    pub(super) fn local(parsed: NetworkConfig, seed: u64) -> Self {
+        Self::new(parsed, Vec::new(), seed)
+    }
+
+    fn new(parsed: NetworkConfig, dictionary: Vec<u8>, seed: u64) -> Self {
+        let capabilities = parsed.capabilities.iter();
+        let capabilities: Vec<_> = capabilities.map(|held| (held.id, held.rules())).collect();
         let mut all_rules = parsed
             .rules
             .iter()
             .chain(capabilities.iter().flat_map(|(_, r)| r));
-        Some(Self {
+        Self {
             dictionary,
             credentials: credential_packets(&parsed),
             accepts_all: matches!(parsed.rules.first(), Some(Rule::Action(Action::Accept))),
@@ -66,7 +71,7 @@ impl Config {
             capabilities,
             random: Cell::new(seed),
             parsed,
-        })
+        }
     }
 
     /// Fills in what the owner sees.

@@ -2,6 +2,7 @@
 
 use rand_core::Rng;
 
+use super::adhoc;
 use super::config::Config;
 use super::credentials::revocation_packet;
 use super::status::Status;
@@ -29,9 +30,7 @@ impl Vl2 {
         let controller = id.controller();
         network.request.sent(now);
         if id.is_ad_hoc() {
-            // Nobody to ask; such networks configure themselves (VL2 §1.6).
-            network.request.answered(now);
-            return;
+            return self.configure_ad_hoc(now, vl1, id);
         }
         let metadata = metadata();
         if controller == self.own {
@@ -254,6 +253,27 @@ impl Vl2 {
             dictionary,
         });
         true
+    }
+
+    /// Makes the configuration of a network without controller.
+    fn configure_ad_hoc(&mut self, now: Time, vl1: &mut Vl1, id: NetworkId) {
+        let seed = self.rng.next_u64();
+        let Some(network) = self.networks.get_mut(&id) else {
+            return;
+        };
+        network.request.answered(now);
+        network.config_since = now;
+        if network.config.is_some() {
+            return;
+        }
+        match adhoc::configuration(id, self.own, now) {
+            Some(parsed) => {
+                network.configure(Config::local(parsed, seed));
+                network.announce_all(now, vl1);
+                self.events.push_back(Event::NetworkUp(id));
+            }
+            None => self.fail(now, id, Status::NotFound),
+        }
     }
 
     /// The controller refuses us. A configuration that we hold stays in force (VL2 §2.5).

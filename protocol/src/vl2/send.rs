@@ -4,18 +4,54 @@
 use rand_core::Rng;
 
 use super::filter::{self, Fate, Passage};
-use super::frame::{ETHERTYPE_ARP, Frame};
+use super::frame::{ETHERTYPE_ARP, ETHERTYPE_IPV6, Frame};
+use super::ndp;
 use super::network::Network;
-use super::{Vl2, rules_frame};
+use super::{FrameSink, Vl2, rules_frame};
 use crate::verb::{ExtFrame, Frame as FrameMessage};
 use crate::vl1::Vl1;
 use crate::wire::Emit;
 use crate::{Address, Mac, MulticastGroup, NetworkConfig, NetworkId, Time, Verb};
 
+/// Answers to the owner's own frames that wait to be taken.
+const MAX_LOOPED: usize = 64;
 /// A frame for a device behind an unknown bridge goes to at most this many (VL2 §4.7).
 const MAX_BRIDGES_TRIED: usize = 32;
 
+/// A frame for the owner that no other node sent.
+#[derive(Debug)]
+pub(super) struct Looped {
+    network: NetworkId,
+    src: Mac,
+    dst: Mac,
+    ethertype: u16,
+    payload: Vec<u8>,
+}
+
 impl Vl2 {
+    /// Lends the frames that wait for somebody to take them.
+    pub(super) fn deliver_looped(&mut self, frames: FrameSink<'_>) {
+        while let Some(Looped {
+            network,
+            src,
+            dst,
+            ethertype,
+            payload,
+        }) = self.looped.pop_front()
+        {
+            self.counters.frames_in += 1;
+            frames(
+                network,
+                Frame {
+                    src,
+                    dst,
+                    ethertype,
+                    payload: &payload,
+                },
+            );
+        }
+    }
+
     pub(crate) fn send_frame(&mut self, now: Time, vl1: &mut Vl1, id: NetworkId, frame: Frame<'_>) {
         let Some(network) = self.networks.get_mut(&id) else {
             self.counters.not_joined += 1;
@@ -174,6 +210,19 @@ impl Vl2 {
         let Some(config) = &network.config else {
             return;
         };
+        if let Some((src, payload)) = ndp::answer(config, id, &frame) {
+            let looped = Looped {
+                network: id,
+                src,
+                dst: frame.src,
+                ethertype: ETHERTYPE_IPV6,
+                payload,
+            };
+            if self.looped.len() < MAX_LOOPED {
+                self.looped.push_back(looped);
+            }
+            return;
+        }
         let group = match arp_target(&frame) {
             Some(target) => MulticastGroup {
                 mac: frame.dst,

@@ -6,6 +6,7 @@
 # Names: nginx    Debian's nginx as it is: nginx.conf and page of the package, one log line a request on stdout
 #        curl     bash, coreutils, curl
 #        python   bash, coreutils, python3
+#        debian   like Debian's own small image (with setpriv), and python3: a base for the Dockerfile
 #        busybox  a static program (zt-run must refuse it)
 #        golang   a dynamically linked Go program (zt-run must refuse it)
 #        musl     the musl loader and a small musl program /bin/fetch ADDRESS PORT (prints what the peer sends)
@@ -67,6 +68,10 @@ build() {
 			libkeyutils1 libkrb5-3 libkrb5support0 libldap-2.5-0 libnettle8 libnghttp2-14 libp11-kit0 libpsl5 librtmp1 libsasl2-2 libssh2-1 libtasn1-6 \
 			libunistring2 libzstd1 libdb5.3
 		import curl "$dir" 'CMD ["/bin/bash"]' ;;
+	debian)
+		unpack "$dir" $COMMON util-linux libcap-ng0 python3 python3-minimal python3.11 python3.11-minimal libpython3-stdlib libpython3.11-stdlib \
+			libpython3.11-minimal libexpat1 libffi8 libbz2-1.0 liblzma5 libuuid1
+		import debian "$dir" 'CMD ["/bin/bash"]' ;;
 	python)
 		unpack "$dir" $COMMON python3 python3-minimal python3.11 python3.11-minimal libpython3-stdlib libpython3.11-stdlib libpython3.11-minimal \
 			libexpat1 libffi8 libbz2-1.0 liblzma5 libsqlite3-0 libuuid1 libdb5.3 libcrypt1 libncursesw6 libreadline8 media-types

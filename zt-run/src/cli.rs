@@ -107,7 +107,12 @@ pub(crate) enum Command {
 #[derive(Args, Debug)]
 pub(crate) struct Run {
     /// The LAN's name, or a network id of 16 hex digits
-    #[arg(long, value_name = "NETWORK", env = "ZT_NETWORK", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        env = "ZT_NETWORK",
+        hide_env_values = true
+    )]
     pub network: String,
     /// The container's name
     #[arg(long)]
@@ -204,6 +209,14 @@ pub(crate) enum Lan {
     },
     /// List the LANs
     Ls,
+    /// Let members in that did not come by zt-run: those of compose files, other machines, stock nodes
+    Authorize {
+        /// The LAN's name
+        name: String,
+        /// Addresses of members, 10 hex digits
+        #[arg(required = true, value_name = "ADDRESS")]
+        members: Vec<String>,
+    },
     /// Remove a LAN
     Rm {
         /// The LAN's name

@@ -200,6 +200,33 @@ async fn describe(docker: &Docker, container: &str) -> Result<Known> {
     })
 }
 
+/// `zt-run lan authorize`
+pub(crate) async fn authorize(context: &mut Context, name: &str, members: &[String]) -> Result<()> {
+    for member in members {
+        let address = member.len() == 10 && member.bytes().all(|byte| byte.is_ascii_hexdigit());
+        anyhow::ensure!(
+            address,
+            "`{member}` is no member's address: those have 10 hex digits"
+        );
+    }
+    let docker = context.docker().await?;
+    let target = network::resolve(&docker, name).await?;
+    let Some(lan) = target.lan.as_deref().map(names::lan) else {
+        bail!(
+            "{name} is no LAN of this engine: authorise members at its controller {}",
+            target.controller()
+        );
+    };
+    let control = Control::new(&docker, &lan);
+    for member in members {
+        control
+            .authorize(&target.id, &member.to_ascii_lowercase())
+            .await?;
+        println!("{member}");
+    }
+    Ok(())
+}
+
 /// `zt-run lan rm`
 pub(crate) async fn remove(context: &mut Context, name: &str, force: bool) -> Result<()> {
     let docker = context.docker().await?;

@@ -116,6 +116,9 @@ async fn command(cli: Cli) -> Result<u8> {
             public,
             port,
         }) => lan::create(&mut context, &name, pool, public, port).await?,
+        Command::Lan(Lan::Authorize { name, members }) => {
+            lan::authorize(&mut context, &name, &members).await?;
+        }
         Command::Lan(Lan::Ls) => lan::list(&mut context).await?,
         Command::Lan(Lan::Rm { name, force }) => lan::remove(&mut context, &name, force).await?,
         Command::Ps => ps::list(&mut context).await?,

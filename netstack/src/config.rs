@@ -49,19 +49,36 @@ impl Default for Buffers {
 /// Where a listener accepts connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenAddr {
-    /// One own address, or `None` for all of them.
+    /// One own address; an unspecified one for all of its family; `None` for all of both.
     pub ip: Option<IpAddr>,
     /// The port; 0 takes a free one.
     pub port: u16,
 }
 
 impl From<SocketAddr> for ListenAddr {
-    /// The unspecified address means all of them.
+    /// As in Linux without IPV6_V6ONLY: `0.0.0.0` means all of IPv4, `::` all of both families.
     fn from(addr: SocketAddr) -> Self {
         ListenAddr {
-            ip: Some(addr.ip()).filter(|ip| !ip.is_unspecified()),
+            ip: Some(addr.ip()).filter(|ip| ip.is_ipv4() || !ip.is_unspecified()),
             port: addr.port(),
         }
+    }
+}
+
+impl ListenAddr {
+    /// Whether connections to `ip` come here.
+    pub(crate) fn covers(&self, ip: IpAddr) -> bool {
+        self.ip
+            .is_none_or(|own| own == ip || own.is_unspecified() && own.is_ipv4() == ip.is_ipv4())
+    }
+
+    /// Whether there is an address that both would take.
+    pub(crate) fn overlaps(&self, other: &ListenAddr) -> bool {
+        self.port == other.port
+            && match (self.ip, other.ip) {
+                (Some(one), Some(two)) => self.covers(two) || other.covers(one),
+                _ => true,
+            }
     }
 }
 

@@ -14,7 +14,8 @@ const MIN_HANDSHAKES: usize = 128;
 #[derive(Debug)]
 pub(crate) struct Listener {
     local: ListenAddr,
-    backlog: usize,
+    /// `None` while the port is only taken.
+    backlog: Option<usize>,
     /// Handshakes under way.
     handshakes: usize,
     /// Connections that the owner has not been told of.
@@ -27,9 +28,11 @@ impl Listener {
     /// Whether a SYN is answered.
     pub(crate) fn has_room(&self) -> bool {
         // Linux takes one more than `backlog`, so that 0 still accepts.
-        !self.full
-            && self.unreported <= self.backlog
-            && self.handshakes < self.backlog.max(MIN_HANDSHAKES)
+        self.backlog.is_some_and(|backlog| {
+            !self.full
+                && self.unreported <= backlog
+                && self.handshakes < backlog.max(MIN_HANDSHAKES)
+        })
     }
 }
 
@@ -44,23 +47,23 @@ pub(crate) struct Listeners {
 impl Listeners {
     /// Whether a listener there would collide with another.
     pub(crate) fn is_taken(&self, local: ListenAddr) -> bool {
-        self.on_port(local.port).any(|(_, other)| {
-            other.local.ip == local.ip || other.local.ip.is_none() || local.ip.is_none()
-        })
+        self.on_port(local.port)
+            .any(|(_, other)| other.local.overlaps(&local))
     }
 
     pub(crate) fn has_port(&self, port: u16) -> bool {
         self.ports.contains_key(&port)
     }
 
-    pub(crate) fn insert(&mut self, local: ListenAddr, backlog: usize) -> ListenerId {
+    /// Takes the port; nobody is answered before [`set_backlog`](Listeners::set_backlog).
+    pub(crate) fn insert(&mut self, local: ListenAddr) -> ListenerId {
         let id = ListenerId(self.next);
         self.next += 1;
         self.listeners.insert(
             id,
             Listener {
                 local,
-                backlog,
+                backlog: None,
                 handshakes: 0,
                 unreported: 0,
                 full: false,
@@ -86,14 +89,18 @@ impl Listeners {
     /// The listener that a SYN to this address calls: that of the very address before that of all addresses.
     pub(crate) fn find(&self, local: SocketAddr) -> Option<(ListenerId, &Listener)> {
         self.on_port(local.port())
-            .filter(|(_, listener)| listener.local.ip.is_none_or(|ip| ip == local.ip()))
-            .max_by_key(|(_, listener)| listener.local.ip.is_some())
+            .filter(|(_, listener)| listener.backlog.is_some() && listener.local.covers(local.ip()))
+            .max_by_key(|(_, listener)| listener.local.ip.is_some_and(|ip| !ip.is_unspecified()))
     }
 
     fn on_port(&self, port: u16) -> impl Iterator<Item = (ListenerId, &Listener)> {
         let ids = self.ports.get(&port).map_or(&[][..], Vec::as_slice);
         ids.iter()
             .filter_map(|id| Some((*id, self.listeners.get(id)?)))
+    }
+
+    pub(crate) fn set_backlog(&mut self, id: ListenerId, backlog: usize) {
+        self.update(id, |listener| listener.backlog = Some(backlog));
     }
 
     pub(crate) fn set_full(&mut self, id: ListenerId, full: bool) {
@@ -140,10 +147,54 @@ mod tests {
         }
     }
 
+    fn listen(listeners: &mut Listeners, local: ListenAddr, backlog: usize) -> ListenerId {
+        let id = listeners.insert(local);
+        listeners.set_backlog(id, backlog);
+        id
+    }
+
+    #[test]
+    fn families_share_a_port() {
+        let mut listeners = Listeners::default();
+        let of = |ip: &str| ListenAddr {
+            ip: Some(ip.parse().expect("an address")),
+            port: 80,
+        };
+        let v4 = listen(&mut listeners, of("0.0.0.0"), 1);
+        assert!(!listeners.is_taken(of("::")));
+        assert!(listeners.is_taken(of("10.0.0.1")));
+        assert!(listeners.is_taken(at(None, 80)));
+        let v6 = listen(&mut listeners, of("::"), 1);
+        let found = |ip: &str| {
+            listeners
+                .find(SocketAddr::new(ip.parse().expect("an address"), 80))
+                .map(|(id, _)| id)
+        };
+        assert_eq!((found("10.0.0.1"), found("fd00::1")), (Some(v4), Some(v6)));
+    }
+
+    #[test]
+    fn a_port_that_is_only_taken_calls_nobody() {
+        let mut listeners = Listeners::default();
+        let id = listeners.insert(at(None, 80));
+        assert!(listeners.is_taken(at(None, 80)));
+        assert!(
+            listeners
+                .find(SocketAddr::from(([10, 0, 0, 1], 80)))
+                .is_none()
+        );
+        listeners.set_backlog(id, 5);
+        assert!(
+            listeners
+                .find(SocketAddr::from(([10, 0, 0, 1], 80)))
+                .is_some()
+        );
+    }
+
     #[test]
     fn the_closer_listener_is_called() {
         let mut listeners = Listeners::default();
-        let one = listeners.insert(at(Some([10, 0, 0, 1]), 80), 1);
+        let one = listen(&mut listeners, at(Some([10, 0, 0, 1]), 80), 1);
         let found = |listeners: &Listeners, ip: [u8; 4]| {
             listeners.find(SocketAddr::from((ip, 80))).map(|(id, _)| id)
         };
@@ -160,7 +211,7 @@ mod tests {
     #[test]
     fn the_backlog_counts_what_the_owner_has_not_taken() {
         let mut listeners = Listeners::default();
-        let id = listeners.insert(at(None, 80), 1);
+        let id = listen(&mut listeners, at(None, 80), 1);
         let room = |listeners: &Listeners| {
             listeners
                 .find(([10, 0, 0, 1], 80).into())
@@ -181,7 +232,7 @@ mod tests {
     #[test]
     fn handshakes_are_bounded() {
         let mut listeners = Listeners::default();
-        let id = listeners.insert(at(None, 80), 5);
+        let id = listen(&mut listeners, at(None, 80), 5);
         let begun = (0..1000)
             .take_while(|_| {
                 let room = listeners

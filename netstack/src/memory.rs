@@ -2,7 +2,8 @@
 //!
 //! smoltcp wants its rings whole and at once. An anonymous mapping gives that without spending a page before it is
 //! written, and a pool of places in such mappings makes a short connection cost neither `mmap` nor page faults.
-//! This is the only module of the crate with `unsafe` code: [`Leased`] ties the sockets to the memory that they borrow.
+//! [`Leased`] ties the sockets to the memory that they borrow. But for one call of a wider instruction set in
+//! [`checksum`](crate::checksum), this is the only module of the crate with `unsafe` code.
 #![allow(unsafe_code)]
 
 use std::io;

@@ -1,6 +1,6 @@
 //! Listen, connect, close: what programs ask for.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::Host;
@@ -53,9 +53,7 @@ pub enum ListenError {
 }
 
 impl Host {
-    /// Accepts connections to a local port. At most `backlog` connections wait for the owner; further SYNs stay
-    /// unanswered, so that their senders try again. Returns the address with the port that was chosen; without an
-    /// address of its own it is 0.0.0.0.
+    /// Accepts connections to a local port: [`bind`](Host::bind) and [`set_backlog`](Host::set_backlog) in one.
     ///
     /// # Errors
     /// [`ListenError`], when the address is taken or not ours.
@@ -64,7 +62,19 @@ impl Host {
         local: ListenAddr,
         backlog: usize,
     ) -> Result<(ListenerId, SocketAddr), ListenError> {
-        if local.ip.is_some_and(|ip| !self.routes.is_own(ip)) {
+        let bound = self.bind(local)?;
+        self.set_backlog(bound.0, backlog);
+        Ok(bound)
+    }
+
+    /// Takes a port and refuses connections to it until [`set_backlog`](Host::set_backlog), as a socket does between
+    /// `bind()` and `listen()`. Returns the address with the port that was chosen; for both families it is `::`.
+    ///
+    /// # Errors
+    /// [`ListenError`], when the address is taken or not ours.
+    pub fn bind(&mut self, local: ListenAddr) -> Result<(ListenerId, SocketAddr), ListenError> {
+        let single = local.ip.filter(|ip| !ip.is_unspecified());
+        if single.is_some_and(|ip| !self.routes.is_own(ip)) {
             return Err(ListenError::AddrNotAvailable);
         }
         let port = match local.port {
@@ -77,11 +87,15 @@ impl Host {
         if self.listeners.is_taken(local) {
             return Err(ListenError::AddrInUse);
         }
-        let id = self.listeners.insert(local, backlog);
-        Ok((
-            id,
-            SocketAddr::new(local.ip.unwrap_or([0, 0, 0, 0].into()), port),
-        ))
+        let id = self.listeners.insert(local);
+        let ip = local.ip.unwrap_or(Ipv6Addr::UNSPECIFIED.into());
+        Ok((id, SocketAddr::new(ip, port)))
+    }
+
+    /// Begins to accept connections, or changes how many may wait for the owner. Further SYNs stay unanswered, so that
+    /// their senders try again.
+    pub fn set_backlog(&mut self, listener: ListenerId, backlog: usize) {
+        self.listeners.set_backlog(listener, backlog);
     }
 
     /// While `full`, the listener answers no SYN: the program does not accept fast enough and the owner's queue is full.

@@ -160,6 +160,26 @@ fn connecting_without_a_route_or_address_fails_at_once() {
 }
 
 #[test]
+fn a_bound_port_refuses_until_it_listens() {
+    let mut wire = wire();
+    let (listener, _) = wire.hosts[1]
+        .bind(ListenAddr { ip: None, port: 80 })
+        .expect("a free port");
+    let refused = wire.connect(0, at(1, 80));
+    wire.idle(seconds(1));
+    wire.hosts[1].set_backlog(listener, 1);
+    let accepted = wire.connect(0, at(1, 80));
+    wire.idle(seconds(1));
+    assert_eq!(
+        wire.events(0),
+        [
+            HostEvent::ConnectFailed(refused, ConnectFailure::Refused),
+            HostEvent::Connected(accepted)
+        ]
+    );
+}
+
+#[test]
 fn a_port_has_one_listener() {
     let mut wire = wire();
     let host = &mut wire.hosts[0];

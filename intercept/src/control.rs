@@ -88,6 +88,11 @@ impl<K: Kernel> Program<'_, K> {
         }
     }
 
+    /// Closes the channel without waiting.
+    pub(crate) fn abandon(&self, Channel(channel): Channel) {
+        self.kernel.close(channel);
+    }
+
     fn open_channel(&self, request: &Request, descriptors: &[Fd]) -> Result<Fd, Errno> {
         let mut message = [0; MAX_MESSAGE];
         let len = request.emit(&mut message);

@@ -39,6 +39,9 @@ pub const POLLIN: i16 = 1;
 /// `poll` events.
 pub const POLLOUT: i16 = 4;
 
+/// `poll` events; reported unasked.
+pub const POLLHUP: i16 = 16;
+
 /// `EPOLL_CTL_ADD`.
 pub const EPOLL_CTL_ADD: i32 = 1;
 /// `EPOLL_CTL_DEL`.

@@ -177,7 +177,12 @@ impl<K: Kernel> Program<'_, K> {
                 return Err(errno.into());
             }
         };
-        self.swap(pair.ours, fd, attempt.close_on_exec)?;
+        if let Err(errno) = self.swap(pair.ours, fd, attempt.close_on_exec) {
+            if let Some(channel) = channel {
+                self.abandon(channel);
+            }
+            return Err(errno.into());
+        }
         self.registrations.forget(fd);
         let Some(channel) = channel else {
             self.mark(fd, Mark::SuccessUntold);

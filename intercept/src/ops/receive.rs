@@ -3,11 +3,11 @@
 //! The data path itself is the kernel's: the hooks make the call first and come here only when it returned zero, failed
 //! with `ECONNRESET`, or was given a buffer for an address.
 
-use zt_socket_rpc::State;
 use zt_socket_rpc::linux::{ECONNRESET, ENOTCONN};
+use zt_socket_rpc::{Id, State};
 
 use crate::Program;
-use crate::kernel::{Errno, Fd, Kernel};
+use crate::kernel::{Errno, Fd, Kernel, POLLHUP};
 use crate::own::{Mark, begins_as_own};
 
 /// `MSG_ERRQUEUE`.
@@ -17,13 +17,27 @@ impl<K: Kernel> Program<'_, K> {
     /// A receive of at least one byte returned zero: `Some` if it has to fail instead.
     pub fn after_end_of_file(&self, fd: Fd) -> Option<Errno> {
         let id = self.own_stream(fd)?;
-        let entry = self.entry(id)?;
-        match entry.state {
-            State::Reset if self.mark(fd, Mark::ErrorTaken) => Some(Errno(entry.errno)),
+        let entry = self.entry(id);
+        match entry.map(|entry| entry.state) {
+            Some(State::Reset) if self.mark(fd, Mark::ErrorTaken) => {
+                entry.map(|entry| Errno(entry.errno))
+            }
             // The error was taken before: a socket that was never connected.
-            State::Failed => Some(Errno(ENOTCONN)),
+            Some(State::Failed) => Some(Errno(ENOTCONN)),
+            Some(State::Connected) | None
+                if self.is_orphaned(fd, id) && self.mark(fd, Mark::ErrorTaken) =>
+            {
+                Some(Errno(ECONNRESET))
+            }
             _ => None,
         }
+    }
+
+    /// Whether the service has gone away under a connection. A living service only shuts its half down at the peer's
+    /// end of data; a hang-up means that it has closed it, or that this program has shut down the other direction too.
+    fn is_orphaned(&self, fd: Fd, id: Id) -> bool {
+        matches!(self.kernel.wait(fd, 0, 0), Ok(events) if events & POLLHUP != 0)
+            && self.query(id).is_none()
     }
 
     /// A receive failed with `ECONNRESET`: the errno to show.

@@ -12,7 +12,7 @@ use std::num::NonZeroU64;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -42,6 +42,7 @@ pub(crate) struct StandIn {
 struct Service {
     table: Mutex<StateTable>,
     sockets: Mutex<HashMap<Id, Arc<Socket>>>,
+    ends: Mutex<Vec<Weak<End>>>,
     next_port: AtomicU16,
     stop: AtomicBool,
 }
@@ -93,6 +94,7 @@ impl StandIn {
         let service = Arc::new(Service {
             table: Mutex::new(table),
             sockets: Mutex::default(),
+            ends: Mutex::default(),
             next_port: AtomicU16::new(40_000),
             stop: AtomicBool::new(false),
         });
@@ -121,19 +123,36 @@ impl StandIn {
         &self.path
     }
 
+    /// Ends as if killed: the control socket stays behind as a file, every pair is closed.
+    pub(crate) fn kill(mut self) {
+        self.stop();
+    }
+
     /// Bound and listening sockets that the service holds now.
     pub(crate) fn sockets(&self) -> usize {
         lock(&self.service.sockets).len()
     }
 }
 
-impl Drop for StandIn {
-    fn drop(&mut self) {
+impl StandIn {
+    fn stop(&mut self) {
         self.service.stop.store(true, Ordering::Release);
-        lock(&self.service.sockets).clear();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        lock(&self.service.sockets).clear();
+        for end in lock(&self.service.ends)
+            .drain(..)
+            .filter_map(|end| end.upgrade())
+        {
+            unix::shutdown(&end.half, libc::SHUT_RDWR);
+        }
+    }
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -337,6 +356,7 @@ impl Service {
 
     /// Moves the bytes of a connection both ways until both directions have ended.
     fn join(self: &Arc<Self>, one: Arc<End>, other: Arc<End>) {
+        lock(&self.ends).extend([&one, &other].map(Arc::downgrade));
         for (from, to) in [(Arc::clone(&one), Arc::clone(&other)), (other, one)] {
             let service = Arc::clone(self);
             thread::spawn(move || service.pump(&from, &to));
@@ -453,9 +473,15 @@ impl Service {
                 .set_port(self.next_port.fetch_add(1, Ordering::Relaxed));
         }
         let local = socket.local;
+        let (family, only) = (socket.family, socket.options.v6_only);
         let overlaps = |other: &Socket| {
             let (a, b) = (other.local, local);
+            // `0.0.0.0` and a v6-only `::` share a port; a `::` that takes IPv4 too does not.
+            let apart = other.family != family
+                && ((other.family == Family::V6 && other.options.v6_only)
+                    || (family == Family::V6 && only));
             a.port() == b.port()
+                && !apart
                 && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
         };
         // A holder that its program has closed meanwhile is not in the way, whether its end was seen already or not.

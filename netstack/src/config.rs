@@ -34,6 +34,9 @@ pub struct Buffers {
     pub receive: usize,
     /// Send ring: what may wait for the network or for an acknowledgement.
     pub send: usize,
+    /// Both rings where an earlier connection to the same neighbour took longer than a LAN's round trip. A smaller
+    /// `receive` than the default is respected here too, as it means that no more can be taken at once.
+    pub long_path: usize,
 }
 
 impl Default for Buffers {
@@ -42,6 +45,7 @@ impl Default for Buffers {
         Buffers {
             receive: 1 << 20,
             send: 1 << 20,
+            long_path: 4 << 20,
         }
     }
 }

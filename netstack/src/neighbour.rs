@@ -53,6 +53,8 @@ struct Entry<K> {
     asked: u8,
     next: Instant,
     waiting: Vec<K>,
+    /// Of the last handshake.
+    round_trip: Option<Duration>,
 }
 
 impl<K: Copy> Neighbours<K> {
@@ -83,6 +85,7 @@ impl<K: Copy> Neighbours<K> {
             asked: 0,
             next: now,
             waiting: vec![key],
+            round_trip: None,
         };
         ask(&mut entry, now, ip, &mut self.timers, &mut self.asks);
         self.entries.insert(ip, entry);
@@ -105,10 +108,23 @@ impl<K: Copy> Neighbours<K> {
                 asked: 0,
                 next: now,
                 waiting: Vec::new(),
+                round_trip: None,
             };
             self.entries.insert(ip, entry);
         }
         Vec::new()
+    }
+
+    /// Remembers how long a packet takes to a neighbour and back.
+    pub(crate) fn set_round_trip(&mut self, ip: IpAddr, round_trip: Duration) {
+        if let Some(entry) = self.entries.get_mut(&ip) {
+            entry.round_trip = Some(round_trip);
+        }
+    }
+
+    /// How long a packet takes to a neighbour and back, if that was ever measured.
+    pub(crate) fn round_trip(&self, ip: IpAddr) -> Option<Duration> {
+        self.entries.get(&ip)?.round_trip
     }
 
     /// Repeats questions that are due; returns the neighbours that were given up, with who waited for them.

@@ -46,6 +46,15 @@ pub(crate) enum Due {
     Never,
 }
 
+/// How far the peer is, as earlier connections tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// On a LAN, or unknown.
+    Near,
+    /// So far that more must be under way than a LAN needs.
+    Far,
+}
+
 /// The numbers that TIME-WAIT and window updates need of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Numbers {
@@ -68,10 +77,16 @@ pub(crate) trait Tcp: Sized {
         now: Instant,
         local: SocketAddr,
         remote: SocketAddr,
+        reach: Reach,
     ) -> io::Result<Self>;
 
     /// A passive connection that waits for the SYN which [`receive`](Tcp::receive) gets next.
-    fn accept(shared: &mut Self::Shared, now: Instant, local: SocketAddr) -> io::Result<Self>;
+    fn accept(
+        shared: &mut Self::Shared,
+        now: Instant,
+        local: SocketAddr,
+        reach: Reach,
+    ) -> io::Result<Self>;
 
     /// Takes a segment of this connection. An answer that must not wait for [`transmit`](Tcp::transmit) goes to `reply`.
     fn receive(
@@ -94,6 +109,8 @@ pub(crate) trait Tcp: Sized {
     /// When [`transmit`](Tcp::transmit) has something to do.
     fn due(&self, shared: &mut Self::Shared, now: Instant) -> Due;
 
+    /// How long the handshake took, unless its SYN was repeated.
+    fn round_trip(&self) -> Option<Duration>;
     fn phase(&self) -> Phase;
     fn numbers(&self) -> Numbers;
     /// Payload bytes of a full packet.

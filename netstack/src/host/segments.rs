@@ -1,6 +1,7 @@
 //! A TCP segment to its flow, its listener, or the reset that answers it; and what changed, as events.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use super::Host;
 use crate::demux::Tuple;
@@ -8,9 +9,11 @@ use crate::event::{ConnectFailure, FlowId, HostEvent, ResetReason};
 use crate::flow::Origin;
 use crate::neighbour::Mac;
 use crate::packet::{ACK, BareSegment, IpPacket, RST, SYN, Segment, ends, ethertype_of};
-use crate::tcp::{Connection, Phase, Tcp};
+use crate::tcp::{Connection, Phase, Reach, Tcp};
 use crate::time_wait::Verdict;
 
+/// The longest round trip for which the rings of a LAN are enough: 1 MiB in 5 ms is 1.6 Gbit/s.
+const LAN: Duration = Duration::from_millis(5);
 /// Handshakes of all listeners together.
 const MAX_HANDSHAKES: usize = 4096;
 
@@ -66,7 +69,8 @@ impl Host {
             self.counters.bad_source += 1;
             return;
         };
-        let Ok(tcp) = Connection::accept(&mut self.tcp, self.now, local) else {
+        let reach = self.reach_of(way.hop);
+        let Ok(tcp) = Connection::accept(&mut self.tcp, self.now, local, reach) else {
             self.counters.no_memory += 1;
             return;
         };
@@ -74,6 +78,13 @@ impl Host {
         self.handshakes += 1;
         let id = self.add_flow(tcp, local, remote, way.hop, Origin::Accept(listener));
         self.flow_segment(id, src, packet, segment);
+    }
+
+    pub(super) fn reach_of(&self, hop: IpAddr) -> Reach {
+        match self.neighbours.round_trip(hop) {
+            Some(round_trip) if round_trip > LAN => Reach::Far,
+            _ => Reach::Near,
+        }
     }
 
     pub(super) fn flow_between(&self, local: SocketAddr, remote: SocketAddr) -> Option<FlowId> {
@@ -134,7 +145,12 @@ impl Host {
         if phase == before {
             return;
         }
-        flow.marks.established |= phase != Phase::Closed;
+        if before == Phase::Handshake && phase != Phase::Closed {
+            flow.marks.established = true;
+            if let Some(round_trip) = flow.tcp.round_trip() {
+                self.neighbours.set_round_trip(flow.hop, round_trip);
+            }
+        }
         match (before, phase, flow.origin) {
             (Phase::Handshake, Phase::Closed, Origin::Connect) => {
                 self.end(

@@ -172,7 +172,8 @@ impl Host {
                 .ok_or(ConnectError::AddrInUse)?,
         };
         let local = SocketAddr::new(ip, port);
-        let tcp = Connection::connect(&mut self.tcp, now, local, remote).map_err(|_| {
+        let reach = self.reach_of(way.hop);
+        let tcp = Connection::connect(&mut self.tcp, now, local, remote, reach).map_err(|_| {
             self.counters.no_memory += 1;
             ConnectError::NoBuffers
         })?;

@@ -48,13 +48,13 @@ impl Clock {
         };
     }
 
-    /// Speeds up after a handshake that took `round_trip`.
-    pub(super) fn open(&mut self, now: Instant, round_trip: Duration) {
+    /// Speeds up after a handshake that took `round_trip`, if that is known.
+    pub(super) fn open(&mut self, now: Instant, round_trip: Option<Duration>) {
         let shown = self.at(now).total_micros();
         *self = Clock {
             real: now.0,
             shown,
-            rate: if round_trip > LONG_PATH {
+            rate: if round_trip.is_none_or(|time| time > LONG_PATH) {
                 MODERATE
             } else {
                 FAST
@@ -96,7 +96,7 @@ mod tests {
         let mut clock = Clock::new();
         clock.start(Instant(5_000_000));
         let before = clock.at(Instant(5_300_000));
-        clock.open(Instant(5_300_000), Duration::from_millis(1));
+        clock.open(Instant(5_300_000), Some(Duration::from_millis(1)));
         assert_eq!(clock.at(Instant(5_300_000)), before);
         assert_eq!(
             clock.at(Instant(5_300_010)).total_micros(),
@@ -108,7 +108,7 @@ mod tests {
     fn a_deadline_is_never_early() {
         let mut clock = Clock::new();
         clock.start(Instant(0));
-        clock.open(Instant(7), Duration::ZERO);
+        clock.open(Instant(7), Some(Duration::ZERO));
         for shown in 1_000_000..1_000_200 {
             let shown = SmolInstant::from_micros(shown);
             assert!(clock.at(clock.real(shown)) >= shown);

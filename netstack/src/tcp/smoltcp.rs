@@ -22,7 +22,7 @@ use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::wire::{HardwareAddress, IpEndpoint, IpListenEndpoint};
 
 use super::recovery::{self, Recovery, Showing};
-use super::{Due, Numbers, Phase, Tcp};
+use super::{Due, Numbers, Phase, Reach, Tcp};
 use crate::burst::Burst;
 use crate::config::Buffers;
 use crate::memory::{Arena, Leased};
@@ -40,6 +40,8 @@ const HEADERS_V4: usize = 40;
 const HEADERS_V6: usize = 60;
 /// Largest IP packet: a super-segment is one until it is cut.
 const MAX_PACKET: usize = 65_535;
+/// Smallest ring: a few segments of the largest MTU.
+const MIN_RING: usize = 64 << 10;
 /// Bytes through a ring after which its pages are worth giving back at the end.
 const SPENT: u64 = 64 << 10;
 
@@ -47,8 +49,8 @@ const SPENT: u64 = 64 << 10;
 pub(crate) struct Shared {
     interface: Interface,
     capabilities: DeviceCapabilities,
-    arena: Arena,
-    buffers: Buffers,
+    near: Rings,
+    far: Rings,
     scratch: Box<[u8]>,
 }
 
@@ -57,12 +59,11 @@ impl Shared {
         let capabilities = capabilities(mtu);
         let mut scratch = vec![0; MAX_PACKET].into_boxed_slice();
         let interface = interface(&capabilities, seed, &mut scratch);
-        let arena = Arena::new(buffers.receive + buffers.send);
         Shared {
             interface,
             capabilities,
-            arena,
-            buffers,
+            near: Rings::new(buffers.receive, buffers.send),
+            far: far_rings(buffers),
             scratch,
         }
     }
@@ -75,13 +76,17 @@ impl Shared {
 
     /// Changes the rings of the connections to come.
     pub(crate) fn set_buffers(&mut self, buffers: Buffers) {
-        self.buffers = buffers;
-        self.arena = Arena::new(buffers.receive + buffers.send);
+        self.near = Rings::new(buffers.receive, buffers.send);
+        self.far = far_rings(buffers);
     }
 
-    fn open(&self) -> io::Result<Connection> {
-        let leased = Leased::new(&self.arena, self.buffers.receive, |receive, send| {
-            let send_len = self.buffers.send.min(send.len());
+    fn open(&self, reach: Reach) -> io::Result<Connection> {
+        let rings = match reach {
+            Reach::Near => &self.near,
+            Reach::Far => &self.far,
+        };
+        let leased = Leased::new(&rings.arena, rings.receive, |receive, send| {
+            let send_len = rings.send.min(send.len());
             let mut socket = Socket::new(
                 SocketBuffer::new(receive),
                 SocketBuffer::new(&mut send[..send_len]),
@@ -94,8 +99,8 @@ impl Shared {
         Ok(Connection {
             leased,
             clock: Clock::new(),
-            started: Instant::default(),
-            window_shift: shift_of(self.buffers.receive),
+            handshake: Handshake::default(),
+            window_shift: shift_of(rings.receive),
             peer_scale: 0,
             segment: 0,
             recovery: Recovery::default(),
@@ -144,6 +149,33 @@ fn interface(capabilities: &DeviceCapabilities, seed: u64, scratch: &mut [u8]) -
     interface
 }
 
+/// Rings of one size, and the memory for them.
+struct Rings {
+    receive: usize,
+    send: usize,
+    arena: Arena,
+}
+
+impl Rings {
+    fn new(receive: usize, send: usize) -> Rings {
+        let (receive, send) = (receive.max(MIN_RING), send.max(MIN_RING));
+        Rings {
+            receive,
+            send,
+            arena: Arena::new(receive + send),
+        }
+    }
+}
+
+fn far_rings(buffers: Buffers) -> Rings {
+    let receive = if buffers.receive < Buffers::default().receive {
+        buffers.receive
+    } else {
+        buffers.receive.max(buffers.long_path)
+    };
+    Rings::new(receive, buffers.send.max(buffers.long_path))
+}
+
 /// The shift that smoltcp derives from a receive ring.
 fn shift_of(ring: usize) -> u8 {
     (usize::BITS - ring.leading_zeros()).saturating_sub(16) as u8
@@ -153,8 +185,7 @@ fn shift_of(ring: usize) -> u8 {
 pub(crate) struct Connection {
     leased: Leased,
     clock: Clock,
-    /// When the SYN, or its answer, was first sent or seen; later when the connection opened.
-    started: Instant,
+    handshake: Handshake,
     /// Shift of the windows that this side sends; 0 once the peer turned scaling down.
     window_shift: u8,
     /// Shift of the windows that the peer sends.
@@ -167,6 +198,16 @@ pub(crate) struct Connection {
     nodelay: bool,
     /// Bytes that went through the rings since they were last given back.
     moved: u64,
+}
+
+/// Times the handshake.
+#[derive(Default)]
+struct Handshake {
+    /// When the SYN, or the answer to one, was sent.
+    sent: Option<Instant>,
+    /// It was sent again: no way to know which of them was answered.
+    repeated: bool,
+    took: Option<Duration>,
 }
 
 /// What arrived, to know whether bytes wait behind a hole.
@@ -201,7 +242,12 @@ impl Connection {
     }
 
     /// The packet that smoltcp left in the scratch buffer, made fit for the wire.
-    fn outgoing<'s>(&mut self, scratch: &'s mut [u8], sent: &Sent) -> Option<Burst<'s>> {
+    fn outgoing<'s>(
+        &mut self,
+        now: Instant,
+        scratch: &'s mut [u8],
+        sent: &Sent,
+    ) -> Option<Burst<'s>> {
         let packet = scratch.get_mut(..sent.len)?;
         let ip_len = if packet.first()? >> 4 == 4 { 20 } else { 40 };
         let segment = Segment::parse(packet.get(ip_len..)?).ok()?;
@@ -210,6 +256,9 @@ impl Connection {
         if !segment.has(SYN) && self.window_shift > 0 {
             field = field.saturating_sub(1);
             window.copy_from_slice(&field.to_be_bytes());
+        }
+        if segment.has(SYN) {
+            self.handshake.repeated |= self.handshake.sent.replace(now).is_some();
         }
         if segment.payload_len > 0 {
             self.recovery.sent(segment.sequence, self.numbers.send);
@@ -325,7 +374,7 @@ impl Connection {
         let Some(sent) = port.sent.take() else {
             return false;
         };
-        if let Some(burst) = self.outgoing(scratch, &sent) {
+        if let Some(burst) = self.outgoing(now, scratch, &sent) {
             emit(&burst);
         }
         true
@@ -340,9 +389,9 @@ impl Tcp for Connection {
         now: Instant,
         local: SocketAddr,
         remote: SocketAddr,
+        reach: Reach,
     ) -> io::Result<Connection> {
-        let mut connection = shared.open()?;
-        connection.started = now;
+        let mut connection = shared.open(reach)?;
         connection.clock.start(now);
         connection.segment = shared.segment_limit(local);
         connection
@@ -353,9 +402,13 @@ impl Tcp for Connection {
         Ok(connection)
     }
 
-    fn accept(shared: &mut Shared, now: Instant, local: SocketAddr) -> io::Result<Connection> {
-        let mut connection = shared.open()?;
-        connection.started = now;
+    fn accept(
+        shared: &mut Shared,
+        now: Instant,
+        local: SocketAddr,
+        reach: Reach,
+    ) -> io::Result<Connection> {
+        let mut connection = shared.open(reach)?;
         connection.clock.start(now);
         let endpoint = IpListenEndpoint {
             addr: Some(local.ip().into()),
@@ -393,7 +446,9 @@ impl Tcp for Connection {
             }
         }
         if handshake && self.phase() == Phase::Open {
-            self.clock.open(now, now.saturating_since(self.started));
+            let sent = self.handshake.sent.filter(|_| !self.handshake.repeated);
+            self.handshake.took = sent.map(|sent| now.saturating_since(sent));
+            self.clock.open(now, self.handshake.took);
         }
     }
 
@@ -429,6 +484,10 @@ impl Tcp for Connection {
             Some(then) if then <= at => Due::Now,
             Some(then) => Due::At(self.clock.real(then)),
         }
+    }
+
+    fn round_trip(&self) -> Option<Duration> {
+        self.handshake.took
     }
 
     fn phase(&self) -> Phase {

@@ -142,6 +142,21 @@ fn a_long_path_is_filled() {
 }
 
 #[test]
+fn the_second_connection_on_a_long_path_has_larger_rings() {
+    let conditions = Conditions {
+        delay: Duration::from_millis(10),
+        ..Conditions::default()
+    };
+    let mut wire = Wire::new(2, 1, conditions);
+    let rooms = [80, 81].map(|port| {
+        let (client, server) = wire.pair(port);
+        let mut room = |host: usize, flow| wire.hosts[host].flow(flow).expect("a flow").send_room();
+        (room(0, client), room(1, server))
+    });
+    assert_eq!(rooms, [(1 << 20, 1 << 20), (4 << 20, 4 << 20)]);
+}
+
+#[test]
 fn a_full_sink_holds_the_stack_back_and_loses_nothing() {
     let conditions = Conditions {
         queue: 3,
@@ -158,7 +173,7 @@ fn a_slow_reader_stops_the_sender_and_lets_it_go_on() {
         Buffers::default(),
         Buffers {
             receive: 65_536,
-            send: 1 << 20,
+            ..Buffers::default()
         },
     ] {
         let mut wire = Wire::new(2, 1, Conditions::default());

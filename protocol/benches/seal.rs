@@ -8,9 +8,11 @@ use zt_protocol::{CipherSuite, PeerKeys, SharedSecret};
 
 fn main() {
     let keys = PeerKeys::new(&SharedSecret::from_bytes(std::array::from_fn(|i| i as u8)));
-    for suite in
-        [CipherSuite::AesGmacSiv, CipherSuite::Salsa2012Poly1305, CipherSuite::Poly1305]
-    {
+    for suite in [
+        CipherSuite::AesGmacSiv,
+        CipherSuite::Salsa2012Poly1305,
+        CipherSuite::Poly1305,
+    ] {
         for length in [128, 1400, 2838, packet::MAX_PACKET] {
             // The verb is HELLO, so that suite 0 opens.
             let mut plain = vec![1; length];

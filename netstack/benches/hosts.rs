@@ -213,7 +213,7 @@ fn packets(flows: usize) {
     let mut pair = Pair::new(2800);
     let before = resident();
     let open = pair.connect(flows);
-    let each = (resident() - before) / (2 * flows);
+    let each = (resident().saturating_sub(before)) / (2 * flows);
     let mut exchanged = 0;
     let began = Clock::now();
     while began.elapsed() < Duration::from_secs(2) {
@@ -235,9 +235,12 @@ fn packets(flows: usize) {
     }
     let seconds = began.elapsed().as_secs_f64();
     let nanoseconds = seconds * 1e9 / f64::from(exchanged);
-    let used = (resident() - before) / (2 * flows);
+    let used = (resident().saturating_sub(before)) / (2 * flows);
+    pair.skipped += Duration::from_secs(10);
+    while pair.turn(|_, _, _| ()) {}
+    let quiet = (resident().saturating_sub(before)) / (2 * flows);
     println!(
-        "request and answer, {flows:6} flows  {nanoseconds:6.0} ns ({:.0} a segment and end); {each} bytes a flow idle, {used} after",
+        "request and answer, {flows:6} flows  {nanoseconds:6.0} ns ({:.0} a segment and end); {each} bytes a flow idle, {used} after use, {quiet} when quiet again",
         nanoseconds / 4.0
     );
 }

@@ -6,26 +6,29 @@
 //! | rounds the window down to `1 << scale`, which moves its right edge back and cuts bytes that the peer may send | every window field but that of a SYN is sent one smaller |
 //! | delays the ACK of the first super-segment | full segments are acknowledged in the next [`Tcp::transmit`], small ones wait [`ACK_DELAY`] for an answer to ride on |
 //! | never retransmits before one second, measures in milliseconds | its clock runs faster than ours once a connection is open ([`clock`](super::clock)) |
+//! | repairs one loss a window, opens its window by one segment an acknowledgement | it is shown other acknowledgements ([`recovery`]) |
 //! | without Nagle it sends whatever bit the window leaves | Nagle is off only while less than a segment is queued |
 //! | drops super-segments on IPv6 | none are asked for |
 
+mod device;
+mod shared;
+
+pub(crate) use shared::Shared;
+
 use std::io;
 use std::net::SocketAddr;
-use std::num::{NonZeroU16, NonZeroUsize};
 use std::time::Duration;
 
-use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{
-    ChecksumCapabilities, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken,
-};
+use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
-use smoltcp::wire::{HardwareAddress, IpEndpoint, IpListenEndpoint};
+use smoltcp::wire::{IpEndpoint, IpListenEndpoint};
 
+use self::device::{Port, Sent};
+use self::shared::MAX_PACKET;
 use super::recovery::{self, Recovery, Showing};
 use super::{Due, Numbers, Phase, Reach, Tcp};
 use crate::burst::Burst;
-use crate::config::Buffers;
-use crate::memory::{Arena, Leased};
+use crate::memory::Leased;
 use crate::packet::{ACK, FIN, IpPacket, RST, SYN, Segment};
 use crate::tcp::clock::Clock;
 use crate::time::Instant;
@@ -34,152 +37,8 @@ type SmolInstant = smoltcp::time::Instant;
 
 /// How long the acknowledgement of less than a segment waits for data to ride on.
 const ACK_DELAY: Duration = Duration::from_millis(2);
-/// IPv4 and TCP header without options.
-const HEADERS_V4: usize = 40;
-/// IPv6 and TCP header without options.
-const HEADERS_V6: usize = 60;
-/// Largest IP packet: a super-segment is one until it is cut.
-const MAX_PACKET: usize = 65_535;
-/// Smallest ring: a few segments of the largest MTU.
-const MIN_RING: usize = 64 << 10;
 /// Bytes through a ring after which its pages are worth giving back at the end.
 const SPENT: u64 = 64 << 10;
-
-/// What all connections of a host share: smoltcp's interface, the memory pool and the buffer of the outgoing packet.
-pub(crate) struct Shared {
-    interface: Interface,
-    capabilities: DeviceCapabilities,
-    near: Rings,
-    far: Rings,
-    scratch: Box<[u8]>,
-}
-
-impl Shared {
-    pub(crate) fn new(mtu: usize, buffers: Buffers, seed: u64) -> Shared {
-        let capabilities = capabilities(mtu);
-        let mut scratch = vec![0; MAX_PACKET].into_boxed_slice();
-        let interface = interface(&capabilities, seed, &mut scratch);
-        Shared {
-            interface,
-            capabilities,
-            near: Rings::new(buffers.receive, buffers.send),
-            far: far_rings(buffers),
-            scratch,
-        }
-    }
-
-    /// Changes the MTU, for connections that exist too.
-    pub(crate) fn set_mtu(&mut self, mtu: usize, seed: u64) {
-        self.capabilities = capabilities(mtu);
-        self.interface = interface(&self.capabilities, seed, &mut self.scratch);
-    }
-
-    /// Changes the rings of the connections to come.
-    pub(crate) fn set_buffers(&mut self, buffers: Buffers) {
-        self.near = Rings::new(buffers.receive, buffers.send);
-        self.far = far_rings(buffers);
-    }
-
-    fn open(&self, reach: Reach) -> io::Result<Connection> {
-        let rings = match reach {
-            Reach::Near => &self.near,
-            Reach::Far => &self.far,
-        };
-        let leased = Leased::new(&rings.arena, rings.receive, |receive, send| {
-            let send_len = rings.send.min(send.len());
-            let mut socket = Socket::new(
-                SocketBuffer::new(receive),
-                SocketBuffer::new(&mut send[..send_len]),
-            );
-            socket.set_ack_delay(None);
-            let mut sockets = SocketSet::new(Vec::with_capacity(1));
-            sockets.add(socket);
-            sockets
-        })?;
-        Ok(Connection {
-            leased,
-            clock: Clock::new(),
-            handshake: Handshake::default(),
-            window_shift: shift_of(rings.receive),
-            peer_scale: 0,
-            segment: 0,
-            recovery: Recovery::default(),
-            numbers: Numbers::default(),
-            received: Received::default(),
-            ack: AckTiming::default(),
-            nodelay: false,
-            moved: 0,
-        })
-    }
-
-    fn segment_limit(&self, local: SocketAddr) -> usize {
-        self.capabilities.max_transmission_unit
-            - if local.is_ipv4() {
-                HEADERS_V4
-            } else {
-                HEADERS_V6
-            }
-    }
-}
-
-fn capabilities(mtu: usize) -> DeviceCapabilities {
-    let mut capabilities = DeviceCapabilities::default();
-    capabilities.medium = Medium::Ip;
-    capabilities.max_transmission_unit = mtu;
-    // Burst::write makes the checksums. Received ones need no check: the bytes come authenticated, and the header of
-    // IPv4 was verified before.
-    capabilities.checksum = ChecksumCapabilities::ignored();
-    // As many whole packets as an IP length can state.
-    let segment = mtu - HEADERS_V4;
-    let packets = (MAX_PACKET - HEADERS_V4) / segment;
-    capabilities.segmentation.tcpv4 = NonZeroUsize::new(HEADERS_V4 + packets * segment);
-    capabilities
-}
-
-fn interface(capabilities: &DeviceCapabilities, seed: u64, scratch: &mut [u8]) -> Interface {
-    let mut config = Config::new(HardwareAddress::Ip);
-    config.random_seed = seed;
-    let mut interface = Interface::new(
-        config,
-        &mut Port::new(capabilities, None, scratch),
-        SmolInstant::ZERO,
-    );
-    // The host decides what is ours, and has no limit on the number of its addresses.
-    interface.set_any_ip(true);
-    interface
-}
-
-/// Rings of one size, and the memory for them.
-struct Rings {
-    receive: usize,
-    send: usize,
-    arena: Arena,
-}
-
-impl Rings {
-    fn new(receive: usize, send: usize) -> Rings {
-        let (receive, send) = (receive.max(MIN_RING), send.max(MIN_RING));
-        Rings {
-            receive,
-            send,
-            arena: Arena::new(receive + send),
-        }
-    }
-}
-
-fn far_rings(buffers: Buffers) -> Rings {
-    let receive = if buffers.receive < Buffers::default().receive {
-        buffers.receive
-    } else {
-        buffers.receive.max(buffers.long_path)
-    };
-    Rings::new(receive, buffers.send.max(buffers.long_path))
-}
-
-/// The shift that smoltcp derives from a receive ring.
-fn shift_of(ring: usize) -> u8 {
-    (usize::BITS - ring.leading_zeros()).saturating_sub(16) as u8
-}
 
 /// One connection.
 pub(crate) struct Connection {
@@ -231,6 +90,35 @@ enum AckTiming {
 }
 
 impl Connection {
+    fn open(shared: &Shared, reach: Reach) -> io::Result<Connection> {
+        let rings = shared.rings(reach);
+        let leased = Leased::new(&rings.arena, rings.receive, |receive, send| {
+            let send_len = rings.send.min(send.len());
+            let mut socket = Socket::new(
+                SocketBuffer::new(receive),
+                SocketBuffer::new(&mut send[..send_len]),
+            );
+            socket.set_ack_delay(None);
+            let mut sockets = SocketSet::new(Vec::with_capacity(1));
+            sockets.add(socket);
+            sockets
+        })?;
+        Ok(Connection {
+            leased,
+            clock: Clock::new(),
+            handshake: Handshake::default(),
+            window_shift: rings.window_shift(),
+            peer_scale: 0,
+            segment: 0,
+            recovery: Recovery::default(),
+            numbers: Numbers::default(),
+            received: Received::default(),
+            ack: AckTiming::default(),
+            nodelay: false,
+            moved: 0,
+        })
+    }
+
     fn socket<R>(&mut self, f: impl for<'a> FnOnce(&mut Socket<'a>) -> R) -> R {
         self.leased
             .with(|sockets| f(sockets.get_mut(SocketHandle::default())))
@@ -391,7 +279,7 @@ impl Tcp for Connection {
         remote: SocketAddr,
         reach: Reach,
     ) -> io::Result<Connection> {
-        let mut connection = shared.open(reach)?;
+        let mut connection = Connection::open(shared, reach)?;
         connection.clock.start(now);
         connection.segment = shared.segment_limit(local);
         connection
@@ -408,7 +296,7 @@ impl Tcp for Connection {
         local: SocketAddr,
         reach: Reach,
     ) -> io::Result<Connection> {
-        let mut connection = shared.open(reach)?;
+        let mut connection = Connection::open(shared, reach)?;
         connection.clock.start(now);
         let endpoint = IpListenEndpoint {
             addr: Some(local.ip().into()),
@@ -598,101 +486,5 @@ impl Tcp for Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.leased.set_spent(self.moved > SPENT);
-    }
-}
-
-/// smoltcp's device: lends one packet, takes one packet.
-struct Port<'a> {
-    capabilities: &'a DeviceCapabilities,
-    incoming: Option<&'a [u8]>,
-    scratch: &'a mut [u8],
-    sent: Option<Sent>,
-}
-
-/// What smoltcp left in the scratch buffer.
-struct Sent {
-    len: usize,
-    segment: Option<NonZeroU16>,
-}
-
-impl<'a> Port<'a> {
-    fn new(
-        capabilities: &'a DeviceCapabilities,
-        incoming: Option<&'a [u8]>,
-        scratch: &'a mut [u8],
-    ) -> Port<'a> {
-        Port {
-            capabilities,
-            incoming,
-            scratch,
-            sent: None,
-        }
-    }
-}
-
-struct Incoming<'a>(&'a [u8]);
-
-struct Outgoing<'a> {
-    scratch: &'a mut [u8],
-    sent: &'a mut Option<Sent>,
-    segment: Option<NonZeroU16>,
-}
-
-impl Device for Port<'_> {
-    type RxToken<'t>
-        = Incoming<'t>
-    where
-        Self: 't;
-    type TxToken<'t>
-        = Outgoing<'t>
-    where
-        Self: 't;
-
-    fn receive(&mut self, _: SmolInstant) -> Option<(Incoming<'_>, Outgoing<'_>)> {
-        let incoming = self.incoming.take()?;
-        Some((
-            Incoming(incoming),
-            Outgoing {
-                scratch: self.scratch,
-                sent: &mut self.sent,
-                segment: None,
-            },
-        ))
-    }
-
-    fn transmit(&mut self, _: SmolInstant) -> Option<Outgoing<'_>> {
-        // One packet a turn: the next would overwrite it.
-        if self.sent.is_some() {
-            return None;
-        }
-        Some(Outgoing {
-            scratch: self.scratch,
-            sent: &mut self.sent,
-            segment: None,
-        })
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        self.capabilities.clone()
-    }
-}
-
-impl RxToken for Incoming<'_> {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(self.0)
-    }
-}
-
-impl TxToken for Outgoing<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        *self.sent = Some(Sent {
-            len,
-            segment: self.segment,
-        });
-        f(&mut self.scratch[..len])
-    }
-
-    fn set_meta(&mut self, meta: PacketMeta) {
-        self.segment = meta.segmentation_offload_size;
     }
 }

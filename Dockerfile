@@ -7,7 +7,7 @@
 #   CMD ["nginx", "-g", "daemon off;"]
 #
 #   docker run -e ZT_NETWORK=8056c2e21c000001 myimage
-#   docker run -e ZT_NETWORK=… -e ZT_PLANET=/lan/planet -v zt-lan-home:/lan:ro myimage     (a LAN of `zt-run lan create home`)
+#   docker run -e ZT_NETWORK=… -e ZT_PLANET=/lan/planet -v zt-lan-home-planet:/lan:ro myimage     (a LAN of `zt-run lan create home`)
 #
 # BASE may be any image with glibc or musl, a POSIX shell, and setpriv if it starts as root.
 ARG BASE=debian:bookworm-slim

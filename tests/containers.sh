@@ -171,11 +171,11 @@ part_compose() {
 
 part_base() {
 	check "the base image builds" eval "docker build -q --build-arg BASE=zt-test/debian -t zt-test/mybase . > $WORK/build 2>&1 || { cat $WORK/build >&2; false; }"
-	printf 'FROM zt-test/mybase\nRUN mkdir /srv/www && echo from-the-base-image > /srv/www/index.html\nCMD ["python3","-m","http.server","80","--directory","/srv/www"]\n' |
+	printf 'FROM zt-test/mybase\nRUN mkdir -p /srv/www && echo from-the-base-image > /srv/www/index.html\nCMD ["python3","-m","http.server","80","--directory","/srv/www"]\n' |
 		docker build -q -t zt-test/myapp - >/dev/null
 	check "without a network the program just runs" equal "$(docker run --rm zt-test/myapp echo plain)" plain
 	local network; network=$(zt-run -q lan create b1 --public)
-	docker run -d --name myapp -e ZT_NETWORK="$network" -e ZT_PLANET=/lan/planet -v zt-lan-b1:/lan:ro zt-test/myapp >/dev/null
+	docker run -d --name myapp -e ZT_NETWORK="$network" -e ZT_PLANET=/lan/planet -v zt-lan-b1-planet:/lan:ro zt-test/myapp >/dev/null
 	local address
 	within 30 eval 'docker logs myapp 2>&1 | grep -q "zt-entrypoint: .* is "'
 	address=$(docker exec myapp zerotier-cli get "$network" ip4)

@@ -7,7 +7,7 @@ use bollard::{
 };
 
 use crate::{
-    engine::{is_going, is_missing, said},
+    engine::{is_going, is_missing, said, status},
     sidecar::control::Control,
 };
 
@@ -28,6 +28,8 @@ pub(crate) enum Made {
     Lan(String),
     /// A volume.
     Volume(String),
+    /// A volume that others may use, too: it goes with the last of them.
+    SharedVolume(String),
 }
 
 /// The things to remove unless [`Guard::keep`] is called.
@@ -92,6 +94,19 @@ async fn remove(docker: &Docker, thing: &Made) -> Result<()> {
             docker
                 .remove_volume(name, None::<RemoveVolumeOptions>)
                 .await
+        }
+        Made::SharedVolume(name) => {
+            let result = docker
+                .remove_volume(name, None::<RemoveVolumeOptions>)
+                .await;
+            // 409: in use.
+            result.or_else(|error| {
+                if status(&error) == Some(409) {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
+            })
         }
         Made::Member {
             lan,

@@ -12,6 +12,7 @@ use crate::{
     cli::values::Pool,
     containers,
     guard::{Guard, Made},
+    image::CLI,
     names::{self, Role},
     network,
     sidecar::{self, Sidecar, control::Control},
@@ -95,6 +96,8 @@ async fn bring_up(
         volumes: vec![(names::lan_volume(name), names::LAN_DIR, false)],
         networks: Vec::new(),
         port,
+        // It has joined nothing: it is well when it answers.
+        health: Some(vec!["CMD".to_owned(), CLI.to_owned(), "info".to_owned()]),
         restart: true,
     };
     let id = sidecar.create(docker).await?;
@@ -252,10 +255,7 @@ pub(crate) async fn remove(context: &mut Context, name: &str, force: bool) -> Re
     let mut guard = Guard::default();
     guard.made(Made::Lan(lan.id.clone().unwrap_or_default()));
     guard.made(Made::Volume(names::lan_home_volume(name)));
-    // Sidecars that still run keep the planet's volume in use; it goes with the last of them.
-    if on_it.is_empty() {
-        guard.made(Made::Volume(names::lan_volume(name)));
-    }
+    guard.made(Made::SharedVolume(names::lan_volume(name)));
     guard.undo(&docker).await?;
     println!("{name}");
     Ok(())

@@ -67,7 +67,9 @@ impl Pair {
     async fn into_guard(self, docker: &Docker) -> Guard {
         let mut guard = Guard::default();
         let lan = self.label(names::LAN);
-        if !lan.is_empty()
+        if !lan.is_empty() && is_gone(docker, &names::lan(lan)).await {
+            guard.made(Made::SharedVolume(names::lan_volume(lan)));
+        } else if !lan.is_empty()
             && let Some(sidecar) = &self.sidecar
             && let Some(address) =
                 address_of(docker, sidecar.id.as_deref().unwrap_or_default()).await
@@ -88,6 +90,14 @@ impl Pair {
         }
         guard
     }
+}
+
+/// True when there is no such container.
+async fn is_gone(docker: &Docker, name: &str) -> bool {
+    let found = docker
+        .inspect_container(name, None::<InspectContainerOptions>)
+        .await;
+    found.is_err_and(|error| is_missing(&error))
 }
 
 /// The node's address out of its public identity, which can be read while the sidecar is stopped, too.

@@ -1,7 +1,8 @@
 //! The names that `zt-run` gives to things in the engine, and the labels by which it finds them again.
 //!
 //! For a program `web`: container `web`, sidecar `web-zt`, volumes `web-zt-home` (identity) and `web-zt-run` (sockets).
-//! For a LAN `home`: container `zt-lan-home`, volumes `zt-lan-home-home` (identity, controller) and `zt-lan-home` (planet).
+//! For a LAN `home`: container `zt-lan-home`, volumes `zt-lan-home-home` (identity, controller) and
+//! `zt-lan-home-planet`.
 
 use std::{collections::HashMap, fmt};
 
@@ -83,9 +84,12 @@ pub(crate) fn socket_volume(name: &str) -> String {
     format!("{name}-zt-run")
 }
 
+/// What the names of LANs' containers begin with.
+const LAN_PREFIX: &str = "zt-lan-";
+
 /// The container of a LAN.
 pub(crate) fn lan(name: &str) -> String {
-    format!("zt-lan-{name}")
+    format!("{LAN_PREFIX}{name}")
 }
 
 /// The volume with a LAN's identity and controller state.
@@ -95,7 +99,7 @@ pub(crate) fn lan_home_volume(name: &str) -> String {
 
 /// The volume through which members read a LAN's planet.
 pub(crate) fn lan_volume(name: &str) -> String {
-    format!("zt-lan-{name}")
+    format!("zt-lan-{name}-planet")
 }
 
 /// Checks a name before it is used: the engine's own rule, said in our words.
@@ -112,6 +116,15 @@ pub(crate) fn check(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Checks the name of a program's container.
+pub(crate) fn check_program(name: &str) -> Result<()> {
+    check(name)?;
+    if name.starts_with(LAN_PREFIX) {
+        bail!("names that begin with `{LAN_PREFIX}` are those of LANs: choose another one");
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +137,24 @@ mod tests {
         for bad in ["", "a", "-web", "a b", "a/b", "ü1", &"x".repeat(121)] {
             assert!(check(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn volumes_of_different_lans_and_programs_never_meet() {
+        let mut all = Vec::new();
+        for name in ["x", "x-home", "x-planet", "x-zt", "x-zt-home"] {
+            all.extend([
+                lan_home_volume(name),
+                lan_volume(name),
+                home_volume(name),
+                socket_volume(name),
+            ]);
+        }
+        let count = all.len();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), count, "{all:?}");
+        assert!(check_program("zt-lan-x").is_err());
     }
 
     #[test]

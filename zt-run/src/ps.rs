@@ -1,5 +1,7 @@
 //! `zt-run ps`: who is where, and how its neighbours are reached.
 
+use std::collections::HashMap;
+
 use anyhow::Result;
 use bollard::{
     Docker,
@@ -23,8 +25,9 @@ pub(crate) async fn list(context: &mut Context) -> Result<()> {
     let docker = context.docker().await?;
     lifecycle::reap(&docker).await?;
     let programs = containers::with_role(&docker, Role::Program).await?;
+    let members = &members(&docker, &programs).await;
     let mut rows: Vec<Row> = stream::iter(programs)
-        .map(|program| row(&docker, program))
+        .map(|program| row(&docker, program, members))
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
@@ -78,7 +81,29 @@ impl Row {
     }
 }
 
-async fn row(docker: &Docker, program: ContainerSummary) -> Row {
+/// The members of the LANs that programs are on, as far as their controllers are ours and answer.
+type Members = HashMap<String, Vec<String>>;
+
+async fn members(docker: &Docker, programs: &[ContainerSummary]) -> Members {
+    let mut known = Members::new();
+    for program in programs {
+        let (lan, network) = (
+            containers::label(program, names::LAN),
+            containers::label(program, names::NETWORK),
+        );
+        if !lan.is_empty()
+            && !known.contains_key(lan)
+            && let Ok(members) = Control::new(docker, &names::lan(lan))
+                .members(network)
+                .await
+        {
+            known.insert(lan.to_owned(), members);
+        }
+    }
+    known
+}
+
+async fn row(docker: &Docker, program: ContainerSummary, members: &Members) -> Row {
     let label = |key| containers::label(&program, key).to_owned();
     let mut row = Row {
         name: label(names::NAME),
@@ -103,6 +128,11 @@ async fn row(docker: &Docker, program: ContainerSummary) -> Row {
                 .map(|network| network.addresses())
                 .unwrap_or_default();
             row.peers = peers;
+            if let Some(members) = members.get(&row.lan) {
+                // A node remembers others for a while; those that were removed from the LAN do not count.
+                row.peers
+                    .retain(|peer| peer.role != "LEAF" || members.contains(&peer.address));
+            }
         }
         _ => row.status.push_str(", sidecar does not answer"),
     }

@@ -50,7 +50,7 @@ pub(crate) async fn run(context: &mut Context, options: Run) -> Result<u8> {
         .split_first()
         .context("an image is needed")?;
     if let Some(name) = &options.name {
-        names::check(name)?;
+        names::check_program(name)?;
     }
     network::check(&options.network)?;
     let environment = values::environment(&options.env_file, &options.env)?;
@@ -209,6 +209,7 @@ async fn bring_up(
         volumes,
         networks: usable_networks(options.docker_network.as_deref()),
         port: None,
+        health: None,
         restart: options.detach,
     };
     let sidecar_id = sidecar.create(docker).await?;

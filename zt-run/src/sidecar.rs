@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use bollard::{
     Docker,
     models::{
-        ContainerCreateBody, HostConfig, Mount, MountType, MountVolumeOptions,
+        ContainerCreateBody, HealthConfig, HostConfig, Mount, MountType, MountVolumeOptions,
         NetworkConnectRequest, PortBinding, RestartPolicy, RestartPolicyNameEnum,
     },
     query_parameters::{CreateContainerOptionsBuilder, StartContainerOptions},
@@ -43,6 +43,8 @@ pub(crate) struct Sidecar {
     pub networks: Vec<String>,
     /// UDP port of the engine's host to publish the service's port on.
     pub port: Option<u16>,
+    /// Another health check than the image's.
+    pub health: Option<Vec<String>>,
     /// Comes back when it ends or the engine restarts.
     pub restart: bool,
 }
@@ -72,6 +74,10 @@ impl Sidecar {
             image: Some(self.image),
             env: Some(self.environment),
             labels: Some(self.labels),
+            healthcheck: self.health.map(|test| HealthConfig {
+                test: Some(test),
+                ..HealthConfig::default()
+            }),
             exposed_ports: ports.is_some().then(|| vec![udp]),
             host_config: Some(HostConfig {
                 network_mode: Some(DEFAULT_NETWORK.to_owned()),

@@ -61,6 +61,10 @@ pub(crate) struct Broker {
     by_flow: HashMap<FlowId, Owner>,
     by_listener: HashMap<ListenerId, Key>,
     runnable: VecDeque<Socket>,
+    /// Connections to ourselves that are up: programs hear of one after its other end is in the queue of
+    /// the listener, as on a kernel's loopback.
+    up: Vec<FlowId>,
+    up_next_turn: Vec<FlowId>,
     /// Flows to reset once their last bytes had a chance to leave.
     dying: Vec<FlowId>,
     /// Listeners wait for descriptors, or for room that nothing announces.
@@ -106,6 +110,8 @@ impl Broker {
             by_flow: HashMap::new(),
             by_listener: HashMap::new(),
             runnable: VecDeque::new(),
+            up: Vec::new(),
+            up_next_turn: Vec::new(),
             dying: Vec::new(),
             starved: false,
             retry_at: None,
@@ -203,7 +209,10 @@ impl Broker {
                 None => break,
             }
         }
-        !self.runnable.is_empty()
+        for flow in std::mem::replace(&mut self.up, std::mem::take(&mut self.up_next_turn)) {
+            self.flow_connected(turn, flow);
+        }
+        !self.runnable.is_empty() || !self.up.is_empty()
     }
 
     fn run_stream(&mut self, turn: &mut Turn<'_>, key: Key) {
@@ -293,6 +302,9 @@ impl Broker {
     pub(crate) fn handle_host_event(&mut self, turn: &mut Turn<'_>, event: HostEvent) {
         match event {
             HostEvent::Accepted { listener, flow } => self.flow_accepted(turn, listener, flow),
+            HostEvent::Connected(flow) if is_to_ourselves(turn.host, flow) => {
+                self.up_next_turn.push(flow);
+            }
             HostEvent::Connected(flow) => self.flow_connected(turn, flow),
             HostEvent::ConnectFailed(flow, failure) => self.flow_failed(turn, flow, failure),
             HostEvent::Reset(flow, reason) => self.flow_reset(turn, flow, reason),
@@ -347,6 +359,11 @@ impl Broker {
     fn retry_soon(&mut self, now: Instant) {
         self.retry_at.get_or_insert(now + RETRY);
     }
+}
+
+fn is_to_ourselves(host: &mut Host, flow: FlowId) -> bool {
+    let peer = host.flow(flow).map(|flow| flow.remote().ip());
+    peer.is_some_and(|peer| host.addresses().any(|own| own == peer))
 }
 
 /// How a connection ends.

@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::net::{
@@ -54,6 +55,16 @@ pub(super) fn is_kernel_listener(fd: &OwnedFd) -> bool {
     family.is_ok_and(|family| matches!(family, AddressFamily::INET | AddressFamily::INET6))
         && sockopt::socket_type(fd).is_ok_and(|kind| kind == SocketType::STREAM)
         && sockopt::socket_acceptconn(fd).is_ok_and(|listening| listening)
+}
+
+/// Whether nobody holds the other half of a pair any more.
+pub(super) fn is_hung_up(half: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(half, PollFlags::empty())];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    poll(&mut fds, Some(&now)).is_ok() && fds.iter().any(|fd| fd.revents().contains(PollFlags::HUP))
 }
 
 /// Accepts a connection of a program's own listener, with both its addresses.
@@ -240,6 +251,7 @@ mod tests {
             ),
             (&b"hello"[..], 1, false)
         );
+        drop(message);
 
         let many = [left.as_fd(); 9];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(9))];
@@ -256,7 +268,7 @@ mod tests {
         assert!(message.truncated);
         assert!(message.descriptors.len() <= 9);
         assert_eq!(Message::receive(&right).err(), Some(Errno::AGAIN));
-        drop(left);
+        drop((message, left));
         assert_eq!(
             Message::receive(&right).map(|message| message.length),
             Ok(0)

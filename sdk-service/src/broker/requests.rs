@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
-use zt_netstack::{ConnectError, ListenAddr, ListenError};
+use zt_netstack::{ConnectError, ListenAddr, ListenError, ListenerId};
 use zt_socket_rpc::{
     Bind, Connect, Entry, Id, Kind as SocketKind, Listen, MAX_MESSAGE, Name, Reply, Request,
     SetOption, State,
@@ -16,6 +16,7 @@ use super::listener::Listener;
 use super::stream::{self, Connecting, Stream};
 use super::{Broker, Socket, Turn};
 use crate::engine::reactor::{Interest, Kind};
+use crate::engine::slots::Key;
 
 impl Broker {
     /// Reads one message and does what it asks.
@@ -281,11 +282,10 @@ impl Broker {
         let wanted = entry
             .local
             .unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
-        let (host_listener, bound) =
-            match turn.host.listen(ListenAddr::from(wanted), backlog.max(1)) {
-                Ok(listening) => listening,
-                Err(error) => return Answer::Failed(listen_errno(error)),
-            };
+        let (host_listener, bound) = match self.take_port(turn, wanted, backlog.max(1)) {
+            Ok(taken) => taken,
+            Err(error) => return Answer::Failed(listen_errno(error)),
+        };
         // The address as the program gave it, with the port that was chosen.
         let local = SocketAddr::new(wanted.ip(), bound.port());
         entry.local = Some(local);
@@ -333,6 +333,33 @@ impl Broker {
         });
         self.enqueue(Socket::Listener(key));
         Answer::Done(local)
+    }
+
+    /// Takes a port of the host, from a socket that was closed just now if need be: a close is not
+    /// heard before a request that follows it.
+    fn take_port(
+        &mut self,
+        turn: &mut Turn<'_>,
+        wanted: SocketAddr,
+        backlog: usize,
+    ) -> Result<(ListenerId, SocketAddr), ListenError> {
+        let local = ListenAddr::from(wanted);
+        match turn.host.listen(local, backlog) {
+            Err(ListenError::AddrInUse) => {}
+            result => return result,
+        }
+        let closed = self.listeners.iter().filter(|(_, listener)| {
+            let holds = listener
+                .entry
+                .local
+                .is_some_and(|held| held.port() == wanted.port());
+            holds && descriptor::is_hung_up(&listener.fd)
+        });
+        let closed: Vec<Key> = closed.map(|(key, _)| key).collect();
+        closed
+            .into_iter()
+            .for_each(|key| self.close_listener(turn, key));
+        turn.host.listen(local, backlog)
     }
 
     fn set_option(&mut self, turn: &mut Turn<'_>, option: &SetOption) {

@@ -5,13 +5,13 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use zt_netstack::{FlowId, FlowRef, KeepAlive};
 use zt_socket_rpc::{Entry, Id, Options};
 
 use super::budget::Lease;
+use super::descriptor::is_hung_up;
 
 /// Bytes a stream may move in each direction before the others have their turn.
 const TURN: usize = 256 << 10;
@@ -239,7 +239,7 @@ impl Stream {
                     self.input = Input::Reset;
                     self.hung_up = true;
                 }
-                Err(_) if self.is_hung_up() => {
+                Err(_) if is_hung_up(&self.fd) => {
                     self.hung_up = true;
                     self.readable = true;
                 }
@@ -252,16 +252,6 @@ impl Stream {
             let _ = rustix::net::shutdown(&self.fd, Shutdown::Write);
         }
         Progress::Drained
-    }
-
-    fn is_hung_up(&self) -> bool {
-        let mut fds = [PollFd::new(&self.fd, PollFlags::empty())];
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        poll(&mut fds, Some(&now)).is_ok()
-            && fds.iter().any(|fd| fd.revents().contains(PollFlags::HUP))
     }
 }
 

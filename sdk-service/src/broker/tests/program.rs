@@ -1,0 +1,206 @@
+//! A program in a test: the other side of the contract, in as few lines as it takes.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+};
+use zt_socket_rpc::{
+    Accepted, Bind, Connect, Family, Id, Kind, Listen, MAX_MESSAGE, Name, Options, Reply, Request,
+};
+
+/// A program that was told where the network's socket is.
+#[derive(Clone)]
+pub(crate) struct Program {
+    socket: PathBuf,
+}
+
+/// A connection in the program.
+pub(crate) struct Connection {
+    pub(crate) stream: UnixStream,
+    pub(crate) id: Id,
+}
+
+/// A listening socket in the program.
+pub(crate) struct Listening {
+    pub(crate) fd: OwnedFd,
+    pub(crate) id: Id,
+}
+
+impl Program {
+    pub(crate) fn new(socket: &Path) -> Self {
+        Self {
+            socket: socket.to_owned(),
+        }
+    }
+
+    /// A control connection.
+    pub(crate) fn dial(&self) -> OwnedFd {
+        let fd = rustix::net::socket_with(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .unwrap();
+        rustix::net::connect(&fd, &SocketAddrUnix::new(&self.socket).unwrap()).unwrap();
+        fd
+    }
+
+    /// Sends any bytes with any descriptors.
+    pub(crate) fn say(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> OwnedFd {
+        let fd = self.dial();
+        send(&fd, bytes, descriptors);
+        fd
+    }
+
+    /// Sends a request; the control connection waits for the answer.
+    pub(crate) fn request(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> OwnedFd {
+        let mut bytes = [0; MAX_MESSAGE];
+        let length = request.emit(&mut bytes);
+        self.say(&bytes[..length], descriptors)
+    }
+
+    /// Begins to connect; with `wait` the control connection gets the outcome.
+    pub(crate) fn connect(
+        &self,
+        remote: SocketAddr,
+        wait: bool,
+        options: Options,
+    ) -> (Connection, OwnedFd) {
+        let id = fresh_id();
+        let (stream, half) = named_pair(SocketType::STREAM, Kind::Stream, id);
+        let plug = plug(&stream);
+        let request = Request::Connect(Connect {
+            id,
+            remote,
+            local: None,
+            family: Family::V4,
+            wait,
+            plug,
+            options,
+        });
+        let control = self.request(&request, &[half.as_fd()]);
+        let stream = UnixStream::from(stream);
+        (Connection { stream, id }, control)
+    }
+
+    /// Begins to listen; the control connection gets the answer.
+    pub(crate) fn listen(
+        &self,
+        local: SocketAddr,
+        backlog: u16,
+        kernel: Option<BorrowedFd<'_>>,
+    ) -> (Listening, OwnedFd) {
+        let id = fresh_id();
+        let (fd, half) = named_pair(SocketType::SEQPACKET, Kind::Listener, id);
+        let request = Request::Listen(Listen {
+            id,
+            local,
+            family: Family::V4,
+            backlog,
+            kernel_listener: kernel.is_some(),
+            options: Options::default(),
+        });
+        let descriptors: Vec<BorrowedFd<'_>> = [half.as_fd()].into_iter().chain(kernel).collect();
+        let control = self.request(&request, &descriptors);
+        (Listening { fd, id }, control)
+    }
+
+    /// Binds to the LAN; the control connection gets the answer.
+    pub(crate) fn bind(&self, local: SocketAddr) -> (Listening, OwnedFd) {
+        let id = fresh_id();
+        let (fd, half) = named_pair(SocketType::SEQPACKET, Kind::Listener, id);
+        let request = Request::Bind(Bind {
+            id,
+            local,
+            family: Family::V4,
+            options: Options::default(),
+        });
+        let control = self.request(&request, &[half.as_fd()]);
+        (Listening { fd, id }, control)
+    }
+}
+
+impl Listening {
+    /// The next accepted connection, if it is there.
+    pub(crate) fn accept(&self) -> Option<(Accepted, OwnedFd)> {
+        let (bytes, mut descriptors) = receive(&self.fd)?;
+        Some((Accepted::parse(&bytes).unwrap(), descriptors.remove(0)))
+    }
+}
+
+/// The reply on a control connection, if it is there; `Err` when the service closed it.
+pub(crate) fn reply(control: &OwnedFd) -> Option<Result<(Reply, Vec<OwnedFd>), ()>> {
+    let (bytes, descriptors) = receive(control)?;
+    if bytes.is_empty() {
+        return Some(Err(()));
+    }
+    Some(Ok((Reply::parse(&bytes).unwrap(), descriptors)))
+}
+
+/// A pair: the program's half and the service's, which has the name.
+pub(crate) fn named_pair(kind: SocketType, name: Kind, id: Id) -> (OwnedFd, OwnedFd) {
+    let (ours, theirs) =
+        rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
+    let path = Name { kind: name, id }.to_path();
+    let address = SocketAddrUnix::new_abstract_name(&path[1..]).unwrap();
+    rustix::net::bind(&theirs, &address).unwrap();
+    (ours, theirs)
+}
+
+pub(crate) fn fresh_id() -> Id {
+    let mut bytes = [0; Id::LEN];
+    getrandom::fill(&mut bytes).unwrap();
+    Id::from_bytes(bytes)
+}
+
+/// Fills the program's half until it takes no more.
+fn plug(fd: &OwnedFd) -> u32 {
+    rustix::net::sockopt::set_socket_send_buffer_size(fd, 32 << 10).unwrap();
+    let mut plug = 0;
+    while let Ok(sent) = rustix::net::send(fd, &[0; 1024], SendFlags::DONTWAIT) {
+        plug += sent as u32;
+    }
+    plug
+}
+
+fn send(fd: &OwnedFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        assert!(control.push(SendAncillaryMessage::ScmRights(descriptors)));
+    }
+    rustix::net::sendmsg(fd, &[IoSlice::new(bytes)], &mut control, SendFlags::empty()).unwrap();
+}
+
+fn receive(fd: &OwnedFd) -> Option<(Vec<u8>, Vec<OwnedFd>)> {
+    let mut bytes = [0; MAX_MESSAGE];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::net::recvmsg(
+        fd,
+        &mut [IoSliceMut::new(&mut bytes)],
+        &mut control,
+        RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC,
+    );
+    let received = match received {
+        Ok(received) => received,
+        Err(rustix::io::Errno::AGAIN) => return None,
+        Err(rustix::io::Errno::CONNRESET) => return Some((Vec::new(), Vec::new())),
+        Err(error) => panic!("{error}"),
+    };
+    let mut descriptors = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            descriptors.extend(rights);
+        }
+    }
+    Some((bytes[..received.bytes].to_vec(), descriptors))
+}

@@ -225,10 +225,10 @@ impl Node {
         }
         while let Some(event) = vl1.poll_event() {
             match event {
-                Vl1Event::UpstreamReachable(_) | Vl1Event::Online => {
-                    vl2.upstream_reachable(now, vl1)
+                Vl1Event::UpstreamReachable(_) => vl2.upstream_reachable(now, vl1),
+                Vl1Event::IdentityKnown(peer) | Vl1Event::PeerSeen(peer) => {
+                    vl2.peer_known(now, vl1, peer, frames);
                 }
-                Vl1Event::IdentityKnown(peer) => vl2.identity_known(now, vl1, peer, frames),
                 _ => {}
             }
             events.push_back(Event::Vl1(event));

@@ -255,8 +255,8 @@ impl Vl2 {
         }
     }
 
-    /// An identity that was asked for is known now.
-    pub(crate) fn identity_known(
+    /// A peer is known or can be reached that could not be before: what waits for it goes on.
+    pub(crate) fn peer_known(
         &mut self,
         now: Time,
         vl1: &mut Vl1,

@@ -47,8 +47,13 @@ impl Vl2 {
             return;
         }
         if vl1.identity_of(controller).is_none() {
-            // Sent as soon as it is known: see `identity_known`.
+            // Sent as soon as it is known: see `peer_known`.
             vl1.want_identity(now, controller);
+            return;
+        }
+        if vl1.best_upstream(now).is_none() && !vl1.has_direct_path(now, controller) {
+            // Sent as soon as there is a way: see `upstream_reachable`. To let VL1 queue it
+            // would only deliver several at once.
             return;
         }
         let held = network.config.as_ref().map(|config| &config.parsed);

@@ -13,6 +13,7 @@ mod control;
 mod counters;
 mod descriptor;
 mod listener;
+mod listening;
 mod outcomes;
 mod requests;
 mod stream;

@@ -72,7 +72,7 @@ impl Broker {
         let Some(listener) = self.listeners.get_mut(key) else {
             return;
         };
-        let full = listener.entry.state == State::Bound || listener.is_full();
+        let full = listener.entry.state == State::Listening && listener.is_full();
         if full != listener.full {
             listener.full = full;
             turn.host.set_listener_full(listener.host_listener, full);

@@ -4,19 +4,16 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
-use zt_netstack::{ConnectError, ListenAddr, ListenError, ListenerId};
+use zt_netstack::ConnectError;
 use zt_socket_rpc::{
-    Bind, Connect, Entry, Id, Kind as SocketKind, Listen, MAX_MESSAGE, Name, Reply, Request,
-    SetOption, State,
+    Connect, Entry, Id, Kind as SocketKind, MAX_MESSAGE, Name, Reply, Request, SetOption, State,
 };
 
 use super::control::Call;
 use super::descriptor;
-use super::listener::Listener;
 use super::stream::{self, Connecting, Stream};
 use super::{Broker, Socket, Turn};
 use crate::engine::reactor::{Interest, Kind};
-use crate::engine::slots::Key;
 
 impl Broker {
     /// Reads one message and does what it asks.
@@ -162,206 +159,6 @@ impl Broker {
         self.enqueue(Socket::Stream(key));
     }
 
-    fn bind(&mut self, turn: &mut Turn<'_>, uid: u32, bind: &Bind, half: OwnedFd) -> Answer {
-        let name = Name {
-            kind: SocketKind::Listener,
-            id: bind.id,
-        };
-        if !descriptor::is_named(&half, name) {
-            self.counters.wrong_descriptors += 1;
-            return Answer::None;
-        }
-        let entry = Entry {
-            kind: SocketKind::Listener,
-            state: State::Bound,
-            family: bind.family,
-            errno: 0,
-            local: Some(bind.local),
-            remote: None,
-            options: bind.options,
-        };
-        self.add_listener(turn, uid, bind.id, entry, half, None, 0)
-    }
-
-    fn listen(
-        &mut self,
-        turn: &mut Turn<'_>,
-        uid: u32,
-        listen: &Listen,
-        half: Option<OwnedFd>,
-        kernel: Option<OwnedFd>,
-    ) -> Answer {
-        let Some(half) = half else {
-            return self.listen_bound(turn, listen);
-        };
-        let name = Name {
-            kind: SocketKind::Listener,
-            id: listen.id,
-        };
-        if !descriptor::is_named(&half, name)
-            || !kernel.as_ref().is_none_or(descriptor::is_kernel_listener)
-        {
-            self.counters.wrong_descriptors += 1;
-            return Answer::None;
-        }
-        let entry = Entry {
-            kind: SocketKind::Listener,
-            state: State::Listening,
-            family: listen.family,
-            errno: 0,
-            local: Some(listen.local),
-            remote: None,
-            options: listen.options,
-        };
-        self.add_listener(
-            turn,
-            uid,
-            listen.id,
-            entry,
-            half,
-            kernel,
-            listen.backlog.into(),
-        )
-    }
-
-    /// A bound socket begins to listen, or a listening one changes its backlog.
-    fn listen_bound(&mut self, turn: &mut Turn<'_>, listen: &Listen) -> Answer {
-        let Some(&Socket::Listener(key)) = self.by_id.get(&listen.id) else {
-            self.counters.wrong_id += 1;
-            return Answer::None;
-        };
-        let Some(listener) = self.listeners.get_mut(key) else {
-            return Answer::None;
-        };
-        let Some(local) = listener.entry.local else {
-            return Answer::None;
-        };
-        let backlog = usize::from(listen.backlog);
-        if listener.entry.state == State::Bound {
-            // The host has no listener that answers nobody: the port is given up and taken again.
-            turn.host.unlisten(listener.host_listener);
-            self.by_listener.remove(&listener.host_listener);
-            match turn.host.listen(ListenAddr::from(local), backlog) {
-                Ok((host_listener, _)) => {
-                    listener.host_listener = host_listener;
-                    self.by_listener.insert(host_listener, key);
-                }
-                Err(error) => return Answer::Failed(listen_errno(error)),
-            }
-            listener.entry.state = State::Listening;
-            listener.full = false;
-            self.table.update(listen.id.tag(), &listener.entry);
-        }
-        listener.backlog = backlog;
-        self.enqueue(Socket::Listener(key));
-        Answer::Done(local)
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of a request, each used once"
-    )]
-    fn add_listener(
-        &mut self,
-        turn: &mut Turn<'_>,
-        uid: u32,
-        id: Id,
-        mut entry: Entry,
-        half: OwnedFd,
-        kernel: Option<OwnedFd>,
-        backlog: usize,
-    ) -> Answer {
-        if self.by_id.contains_key(&id) || self.table.reader().entry(id.tag()).is_some() {
-            self.counters.wrong_id += 1;
-            return Answer::None;
-        }
-        let Ok(lease) = turn.budget.take(uid, 1 + usize::from(kernel.is_some())) else {
-            self.counters.refused += 1;
-            return Answer::Failed(Errno::NOBUFS);
-        };
-        let wanted = entry
-            .local
-            .unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
-        let (host_listener, bound) = match self.take_port(turn, wanted, backlog.max(1)) {
-            Ok(taken) => taken,
-            Err(error) => return Answer::Failed(listen_errno(error)),
-        };
-        // The address as the program gave it, with the port that was chosen.
-        let local = SocketAddr::new(wanted.ip(), bound.port());
-        entry.local = Some(local);
-        let key = self.listeners.next_key();
-        let watched = turn
-            .poller
-            .add(&half, self.token(Kind::Listener, key), Interest::Edge)
-            .and_then(|()| {
-                kernel.as_ref().map_or(Ok(()), |kernel| {
-                    turn.poller.add(
-                        kernel,
-                        self.token(Kind::KernelListener, key),
-                        Interest::Edge,
-                    )
-                })
-            });
-        if watched.is_err() || self.table.insert(id.tag(), &entry).is_err() {
-            turn.poller.remove(&half);
-            if let Some(kernel) = &kernel {
-                turn.poller.remove(kernel);
-            }
-            turn.host.unlisten(host_listener);
-            return Answer::Failed(Errno::NOBUFS);
-        }
-        // A socket that is only bound answers nobody.
-        let bound_only = entry.state == State::Bound;
-        turn.host.set_listener_full(host_listener, bound_only);
-        self.by_id.insert(id, Socket::Listener(key));
-        self.by_listener.insert(host_listener, key);
-        self.listeners.insert(Listener {
-            fd: half,
-            id,
-            host_listener,
-            kernel_ready: kernel.is_some(),
-            kernel,
-            entry,
-            backlog,
-            uid,
-            pending: std::collections::VecDeque::new(),
-            held: None,
-            blocked: false,
-            full: bound_only,
-            queued: false,
-            _lease: lease,
-        });
-        self.enqueue(Socket::Listener(key));
-        Answer::Done(local)
-    }
-
-    /// Takes a port of the host, from a socket that was closed just now if need be: a close is not
-    /// heard before a request that follows it.
-    fn take_port(
-        &mut self,
-        turn: &mut Turn<'_>,
-        wanted: SocketAddr,
-        backlog: usize,
-    ) -> Result<(ListenerId, SocketAddr), ListenError> {
-        let local = ListenAddr::from(wanted);
-        match turn.host.listen(local, backlog) {
-            Err(ListenError::AddrInUse) => {}
-            result => return result,
-        }
-        let closed = self.listeners.iter().filter(|(_, listener)| {
-            let holds = listener
-                .entry
-                .local
-                .is_some_and(|held| held.port() == wanted.port());
-            holds && descriptor::is_hung_up(&listener.fd)
-        });
-        let closed: Vec<Key> = closed.map(|(key, _)| key).collect();
-        closed
-            .into_iter()
-            .for_each(|key| self.close_listener(turn, key));
-        turn.host.listen(local, backlog)
-    }
-
     fn set_option(&mut self, turn: &mut Turn<'_>, option: &SetOption) {
         let entry = match self.by_id.get(&option.id) {
             Some(&Socket::Stream(key)) => self
@@ -422,9 +219,10 @@ impl Broker {
 }
 
 /// What to say to a request that waits.
-enum Answer {
+pub(super) enum Answer {
     /// Nothing: the request was no honest one.
     None,
+    /// It is done; the local address.
     Done(SocketAddr),
     Failed(Errno),
 }
@@ -450,12 +248,5 @@ fn connect_errno(error: ConnectError) -> Errno {
         ConnectError::AddrInUse => Errno::ADDRNOTAVAIL,
         ConnectError::AddrNotAvailable => Errno::ADDRNOTAVAIL,
         _ => Errno::INVAL,
-    }
-}
-
-fn listen_errno(error: ListenError) -> Errno {
-    match error {
-        ListenError::AddrInUse => Errno::ADDRINUSE,
-        _ => Errno::ADDRNOTAVAIL,
     }
 }

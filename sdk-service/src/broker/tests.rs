@@ -688,7 +688,7 @@ fn a_taken_port_is_refused() {
 }
 
 #[test]
-fn a_bound_socket_gets_a_port_answers_nobody_and_then_listens() {
+fn a_bound_socket_gets_a_port_refuses_and_then_listens() {
     let mut rig = Rig::new();
     let (bound, control) = rig.program.bind(at(OURS, 0));
     rig.settle();
@@ -698,7 +698,8 @@ fn a_bound_socket_gets_a_port_answers_nobody_and_then_listens() {
     assert_ne!(local.port(), 0);
     assert_eq!(rig.entry(bound.id).unwrap().state, State::Bound);
     rig.peer_connects(local.port());
-    assert!(bound.accept().is_none());
+    let refused = |event: &HostEvent| matches!(event, HostEvent::ConnectFailed(..));
+    assert!(rig.peer_events.iter().any(refused));
 
     let listen = zt_socket_rpc::Listen {
         id: bound.id,
@@ -711,8 +712,8 @@ fn a_bound_socket_gets_a_port_answers_nobody_and_then_listens() {
     let control = rig.program.request(&Request::Listen(listen), &[]);
     rig.settle();
     assert_eq!(reply(&control).unwrap().unwrap().0, Reply::Done { local });
-    rig.pass(Duration::from_secs(3));
-    assert!(bound.accept().is_some(), "the peer tried again meanwhile");
+    rig.peer_connects(local.port());
+    assert!(bound.accept().is_some());
 }
 
 #[test]
@@ -1051,4 +1052,34 @@ fn a_connection_to_ourselves_is_in_the_queue_before_it_is_up() {
     assert_eq!(read_now(&served).unwrap(), b"to myself");
     drop((served, connection, listening));
     rig.nothing_is_left();
+}
+
+#[test]
+fn both_families_listen_on_one_port_side_by_side() {
+    let mut rig = Rig::new();
+    let _v4 = rig.listening(80, 4);
+    let id = program::fresh_id();
+    let (_v6, half) = program::named_pair(
+        rustix::net::SocketType::SEQPACKET,
+        zt_socket_rpc::Kind::Listener,
+        id,
+    );
+    let mut listen = zt_socket_rpc::Listen {
+        id,
+        local: "[::]:80".parse().unwrap(),
+        family: zt_socket_rpc::Family::V6,
+        ..listen_request()
+    };
+    let control = rig
+        .program
+        .request(&Request::Listen(listen), &[half.as_fd()]);
+    rig.settle();
+    let errno = Errno::ADDRINUSE.raw_os_error();
+    assert_eq!(reply(&control).unwrap().unwrap().0, Reply::Failed { errno });
+    listen.options.v6_only = true;
+    let control = rig
+        .program
+        .request(&Request::Listen(listen), &[half.as_fd()]);
+    rig.settle();
+    assert!(matches!(reply(&control), Some(Ok((Reply::Done { .. }, _)))));
 }

@@ -26,6 +26,15 @@ impl<K: Ord + Copy> TimerQueue<K> {
         self.heap.push(Reverse((at, key)));
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Removes the entries that nobody waits for any more.
+    pub(crate) fn retain(&mut self, mut wanted: impl FnMut(Instant, K) -> bool) {
+        self.heap.retain(|Reverse((at, key))| wanted(*at, *key));
+    }
+
     /// The earliest deadline.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((at, _))| *at)
@@ -55,5 +64,14 @@ mod tests {
         assert_eq!(queue.pop_due(Instant(20)), Some((Instant(20), 'b')));
         assert_eq!(queue.pop_due(Instant(20)), None);
         assert_eq!(queue.next(), Some(Instant(30)));
+    }
+
+    #[test]
+    fn unwanted_entries_can_be_removed() {
+        let mut queue = TimerQueue::new();
+        (0..10).for_each(|at| queue.arm(Instant(at), at));
+        queue.retain(|_, key| key % 5 == 4);
+        assert_eq!(queue.len(), 2);
+        assert_eq!(queue.next(), Some(Instant(4)));
     }
 }

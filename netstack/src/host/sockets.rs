@@ -143,6 +143,7 @@ impl Host {
         local: Option<SocketAddr>,
     ) -> Result<FlowId, ConnectError> {
         self.now = now;
+        self.time_wait.expire(now);
         if remote.port() == 0 || remote.ip().is_unspecified() || remote.ip().is_multicast() {
             return Err(ConnectError::Invalid);
         }

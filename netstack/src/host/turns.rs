@@ -181,6 +181,17 @@ impl Host {
         {
             flow.armed = Some(at);
             self.timers.arm(at, id);
+            self.sweep_timers();
+        }
+    }
+
+    /// Far deadlines of flows that are gone would stay for minutes: with many short connections they would be most of
+    /// the queue. A sweep when they outnumber the flows costs each of them a constant.
+    fn sweep_timers(&mut self) {
+        if self.timers.len() > 4 * self.flows.len() + 1024 {
+            let flows = &self.flows;
+            self.timers
+                .retain(|at, id| flows.get(id).is_some_and(|flow| flow.armed == Some(at)));
         }
     }
 

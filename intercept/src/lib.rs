@@ -21,12 +21,14 @@
 //!
 //! # When the service is away
 //! A LAN destination fails with `ENETUNREACH`; binding to a LAN address is the kernel's `EADDRNOTAVAIL`; listeners and
-//! all other destinations are the kernel's own. A program that starts together with its service waits for it a few
+//! all other destinations are the kernel's own. Connections are reset. A listener goes over to the next instance of the
+//! service at the first `accept` that finds it ([`home`]). A program that starts together with its service waits for it a few
 //! seconds, once ([`lan`]).
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
 mod control;
+mod home;
 pub mod kernel;
 pub mod lan;
 mod native;

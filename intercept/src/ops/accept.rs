@@ -1,6 +1,6 @@
 //! `accept`, `accept4`: one record from the service, with the connection attached.
 
-use zt_socket_rpc::linux::{ECONNABORTED, EINVAL, ENETDOWN, SOCK_CLOEXEC, SOCK_NONBLOCK};
+use zt_socket_rpc::linux::{ECONNABORTED, ECONNRESET, EINVAL, SOCK_CLOEXEC, SOCK_NONBLOCK};
 use zt_socket_rpc::{Accepted, Kind, State};
 
 use crate::Program;
@@ -44,17 +44,20 @@ impl<K: Kernel> Program<'_, K> {
         let mut record = [0; Accepted::LEN + 1];
         let mut descriptors = Received::default();
         let close_on_exec = flags & SOCK_CLOEXEC != 0;
-        let len = self.kernel.receive_message(
-            fd,
-            &mut record,
-            &mut descriptors,
-            close_on_exec,
-            Waiting::AsDescriptor,
-        )?;
-        if len == 0 {
-            // The service has closed the listener.
-            return Err(Errno(ENETDOWN).into());
-        }
+        let len = loop {
+            let waiting = Waiting::AsDescriptor;
+            match self.kernel.receive_message(
+                fd,
+                &mut record,
+                &mut descriptors,
+                close_on_exec,
+                waiting,
+            ) {
+                // The service has ended.
+                Ok(0) | Err(Errno(ECONNRESET)) => self.listen_again(fd)?,
+                received => break received?,
+            }
+        };
         let (Some(Ok(accepted)), [Some(connection), None]) =
             (record.get(..len).map(Accepted::parse), descriptors)
         else {

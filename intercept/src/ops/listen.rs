@@ -1,9 +1,12 @@
 //! `listen`: the container's own network and the LAN, in one accept queue.
 
+use core::net::SocketAddr;
+
 use zt_socket_rpc::linux::{EINVAL, ENETDOWN, ENETUNREACH, ETIMEDOUT, SOCK_SEQPACKET};
-use zt_socket_rpc::{Kind, Listen, Name, Reply, Request};
+use zt_socket_rpc::{Family, Kind, Listen, Name, Options, Reply, Request, State};
 
 use crate::Program;
+use crate::home::Home;
 use crate::kernel::{Errno, Fd, Kernel};
 use crate::lan::{Lan, Mode, is_loopback};
 use crate::native::{Native, TCP_STATE_CLOSE, TCP_STATE_LISTEN};
@@ -14,14 +17,14 @@ impl<K: Kernel> Program<'_, K> {
     /// `listen(fd, backlog)`.
     pub fn listen(&self, fd: Fd, backlog: i32) -> Outcome {
         let end = match self.own(fd) {
-            Some(name) => self.listen_own(name, backlog),
+            Some(name) => self.listen_own(fd, name, backlog),
             None => self.listen_native(fd, backlog),
         };
         end.into()
     }
 
     /// Bound to the LAN only, or listening already.
-    fn listen_own(&self, name: Name, backlog: i32) -> Step<i32> {
+    fn listen_own(&self, fd: Fd, name: Name, backlog: i32) -> Step<i32> {
         if name.kind != Kind::Listener {
             return Err(Errno(EINVAL).into());
         }
@@ -35,6 +38,13 @@ impl<K: Kernel> Program<'_, K> {
             options: entry.options,
         });
         self.listen_answer(&request, &[])?;
+        if let (State::Bound, Some(local)) = (entry.state, entry.local) {
+            self.set_home(
+                fd,
+                name.id,
+                home(local, entry.family, &entry.options, backlog, false),
+            );
+        }
         Ok(0)
     }
 
@@ -84,9 +94,10 @@ impl<K: Kernel> Program<'_, K> {
         let pair = self.new_pair(Kind::Listener, SOCK_SEQPACKET, native.nonblocking)?;
         self.carry_over(fd, pair.ours);
         let plugged = self.plug_listener(pair.ours);
+        let local = wildcard(native.family, native.local.port());
         let request = Request::Listen(Listen {
             id: pair.id,
-            local: wildcard(native.family, native.local.port()),
+            local,
             family: native.family,
             backlog: clamp(backlog),
             kernel_listener,
@@ -104,10 +115,21 @@ impl<K: Kernel> Program<'_, K> {
             self.kernel.close(pair.ours);
             return Err(errno);
         }
+        // An unbound listener of an isolated program has its port from the service, which no name can say beforehand.
+        if local.port() != 0 {
+            let home = home(
+                local,
+                native.family,
+                &native.options,
+                backlog,
+                kernel_listener,
+            );
+            self.set_home(pair.ours, pair.id, home);
+        }
         self.swap(pair.ours, fd, native.close_on_exec)
     }
 
-    fn listen_answer(&self, request: &Request, descriptors: &[Fd]) -> Result<(), Errno> {
+    pub(crate) fn listen_answer(&self, request: &Request, descriptors: &[Fd]) -> Result<(), Errno> {
         let (reply, extra) = self.exchange(request, descriptors)?;
         self.close_all(&[extra]);
         match reply {
@@ -115,6 +137,18 @@ impl<K: Kernel> Program<'_, K> {
             Reply::Failed { errno } => Err(Errno(errno)),
             _ => Err(Errno(ENETUNREACH)),
         }
+    }
+}
+
+fn home(local: SocketAddr, family: Family, options: &Options, backlog: i32, kernel: bool) -> Home {
+    Home {
+        local,
+        family,
+        backlog: clamp(backlog),
+        kernel,
+        v6_only: options.v6_only,
+        reuse_address: options.reuse_address,
+        reuse_port: options.reuse_port,
     }
 }
 

@@ -4,6 +4,7 @@ use zt_socket_rpc::State;
 use zt_socket_rpc::linux::{AF_UNIX, ENOTCONN};
 
 use crate::Program;
+use crate::home::Home;
 use crate::kernel::{Errno, Fd, Kernel};
 use crate::outcome::{Outcome, Reason, Step};
 use crate::own::UNIX_LEN;
@@ -21,10 +22,11 @@ impl<K: Kernel> Program<'_, K> {
     }
 
     fn local_name_step(&self, fd: Fd) -> Step<SockAddr> {
-        // The program's half of a pair has no name: whatever has one is not ours.
+        // The program's half of a pair has no name, or a home: whatever has another one is not ours.
         let mut buffer = [0; UNIX_LEN];
         let len = self.kernel.local_name(fd, &mut buffer)?;
-        if len != 2 || family_of(&buffer) != Some(AF_UNIX) {
+        let unnamed = len == 2 && family_of(&buffer) == Some(AF_UNIX);
+        if !unnamed && Home::from_address(buffer.get(..len).unwrap_or_default()).is_none() {
             return Err(Reason::NotOurs.into());
         }
         let name = self.own(fd).ok_or(Reason::NotOurs)?;

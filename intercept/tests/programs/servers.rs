@@ -32,6 +32,19 @@ impl Drop for Server {
     }
 }
 
+/// What a program does is heard by the service a moment later.
+fn wait_for_sockets(service: &StandIn, wanted: usize) {
+    let limit = Instant::now() + Duration::from_secs(10);
+    while service.sockets() != wanted {
+        assert!(
+            Instant::now() < limit,
+            "{} sockets, not {wanted}",
+            service.sockets()
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Debian's own interpreter: a test must not depend on what else is first in the path.
 const PYTHON: &str = "/usr/bin/python3";
 
@@ -157,17 +170,10 @@ fn a_listener_serves_the_own_network_again_after_its_restart() {
             .current_dir(scratch.path())
             .stderr(Stdio::null());
         let server = Server::start(server, 22_004);
-        assert_eq!(service.sockets(), 1);
+        wait_for_sockets(&service, 1);
         drop(server);
     }
-    let limit = Instant::now() + Duration::from_secs(5);
-    while service.sockets() != 0 {
-        assert!(
-            Instant::now() < limit,
-            "a dead program's listener is still there"
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for_sockets(&service, 0);
 }
 
 #[test]
@@ -231,6 +237,53 @@ print(s.recv(4).decode(), s.getpeername()[0])
     input.write_all(b"\n").unwrap();
     assert_eq!(wait_for("10.77.0.98\n"), "back 10.77.0.98\n");
     assert!(program.wait().unwrap().success());
+}
+
+#[test]
+fn listeners_go_over_to_the_next_service() {
+    let scratch = Scratch::new();
+    let service = StandIn::start(scratch.path()).unwrap();
+    // One waits in accept, one in select.
+    let script = "
+import socket, sys
+l = socket.create_server(('', 22006))
+while True:
+    s, a = l.accept()
+    s.sendall(a[0].encode()), s.close()";
+    let blocking = Server::start(python(script, Some(service.path())), 22_006);
+    let mut server = command(PYTHON, Some(service.path()));
+    server
+        .args(["-m", "http.server", "22007"])
+        .current_dir(scratch.path())
+        .stderr(Stdio::null());
+    let selecting = Server::start(server, 22_007);
+    let mut service = Some(service);
+    for _ in 0..3 {
+        if let Some(service) = service.take() {
+            service.kill();
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        let service = &*service.insert(StandIn::start(scratch.path()).unwrap());
+        for host in [OWN.to_string(), "127.0.0.1".to_owned()] {
+            let script = format!(
+                "import socket, time, urllib.request
+for n in range(100):
+    try:
+        s = socket.create_connection(('{host}', 22006))
+        p = urllib.request.urlopen('http://{host}:22007/').status
+        break
+    except OSError:
+        time.sleep(0.1)
+print(s.recv(99).decode(), p)"
+            );
+            assert_eq!(
+                run(python(&script, Some(service.path()))),
+                format!("{host} 200\n")
+            );
+        }
+        wait_for_sockets(service, 2);
+    }
+    drop((blocking, selecting));
 }
 
 #[test]

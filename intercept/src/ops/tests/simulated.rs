@@ -243,7 +243,7 @@ impl Kernel for Simulated {
             },
             _ => result = Err(Errno(ENOTSOCK)),
         });
-        if peer >= 0 {
+        if self.open.borrow().contains_key(&peer) {
             self.change(peer, |open| {
                 if let Socket::Pair { peer, .. } = &mut open.socket {
                     *peer = address.to_vec();

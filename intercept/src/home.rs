@@ -1,0 +1,240 @@
+//! Where a listener belongs, kept on its descriptor: so that it can be given to another instance of the service.
+//!
+//! When the service ends, all that is left of a listener is the program's half of a dead pair. What must be known to
+//! listen again is in the abstract name that the half itself is bound to; like the peer's name it goes along with
+//! `fork`, `exec` and `dup`, and needs no table.
+
+use core::net::SocketAddr;
+
+use zt_socket_rpc::linux::*;
+use zt_socket_rpc::{
+    ADDRESS_LEN, Family, Id, Kind, Listen, Name, Options, Request, decode_address, encode_address,
+};
+
+use crate::Program;
+use crate::kernel::{Errno, Fd, Kernel};
+use crate::lan::Lan;
+use crate::own::UNIX_LEN;
+use crate::sockaddr::encode;
+
+/// What `listen` was called on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Home {
+    pub(crate) local: SocketAddr,
+    pub(crate) family: Family,
+    pub(crate) backlog: u16,
+    /// On the container's own network too.
+    pub(crate) kernel: bool,
+    pub(crate) v6_only: bool,
+    pub(crate) reuse_address: bool,
+    pub(crate) reuse_port: bool,
+}
+
+/// The kind byte of a home, which no [`Name`] has.
+const KIND: u8 = b'h';
+const PREFIX: usize = Name::PREFIX.len();
+const FLAGS: usize = PREFIX + 1 + Id::LEN;
+const LEN: usize = FLAGS + 3 + ADDRESS_LEN;
+
+/// Between two looks for the service.
+const PAUSE_MS: i32 = 100;
+
+impl Home {
+    /// The `struct sockaddr_un` of a half. The id makes it one of a kind.
+    fn to_address(self, id: Id) -> [u8; 2 + LEN] {
+        let flags = u8::from(self.family == Family::V6)
+            | u8::from(self.kernel) << 1
+            | u8::from(self.v6_only) << 2
+            | u8::from(self.reuse_address) << 3
+            | u8::from(self.reuse_port) << 4;
+        let mut address = [0; 2 + LEN];
+        let parts = [
+            &AF_UNIX.to_ne_bytes()[..],
+            &Name::PREFIX,
+            &[KIND],
+            &id.to_bytes(),
+            &[flags],
+            &self.backlog.to_le_bytes(),
+            &encode_address(Some(self.local)),
+        ];
+        for (to, from) in address.iter_mut().zip(parts.into_iter().flatten()) {
+            *to = *from;
+        }
+        address
+    }
+
+    /// Reads a half's own `struct sockaddr_un`.
+    pub(crate) fn from_address(address: &[u8]) -> Option<Self> {
+        let path: &[u8; LEN] = address
+            .strip_prefix(&AF_UNIX.to_ne_bytes())?
+            .try_into()
+            .ok()?;
+        let rest = path.strip_prefix(&Name::PREFIX)?.strip_prefix(&[KIND])?;
+        let (&flags, rest) = rest.get(Id::LEN..)?.split_first()?;
+        let (backlog, local) = rest.split_first_chunk()?;
+        Some(Self {
+            local: decode_address(local.try_into().ok()?).ok()??,
+            family: if flags & 1 == 0 {
+                Family::V4
+            } else {
+                Family::V6
+            },
+            backlog: u16::from_le_bytes(*backlog).max(1),
+            kernel: flags & 2 != 0,
+            v6_only: flags & 4 != 0,
+            reuse_address: flags & 8 != 0,
+            reuse_port: flags & 16 != 0,
+        })
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            v6_only: self.v6_only,
+            reuse_address: self.reuse_address,
+            reuse_port: self.reuse_port,
+            ..Options::default()
+        }
+    }
+}
+
+impl<K: Kernel> Program<'_, K> {
+    /// Writes the home onto the program's half. Without it the listener works until its service ends.
+    pub(crate) fn set_home(&self, ours: Fd, id: Id, home: Home) {
+        let _ = self.kernel.bind(ours, &home.to_address(id));
+    }
+
+    fn home(&self, fd: Fd) -> Option<Home> {
+        let mut buffer = [0; UNIX_LEN];
+        let len = self.kernel.local_name(fd, &mut buffer).ok()?;
+        Home::from_address(buffer.get(..len)?)
+    }
+
+    /// Gives a listener whose service has ended to the service that is there now. A blocking one waits for it; another
+    /// says that nothing is to be accepted, after a pause, for a dead pair is always ready.
+    pub(crate) fn listen_again(&self, fd: Fd) -> Result<(), Errno> {
+        let home = self.home(fd).ok_or(Errno(ENETDOWN))?;
+        let nonblocking = self.kernel.is_nonblocking(fd)?;
+        let close_on_exec = self.kernel.is_close_on_exec(fd)?;
+        loop {
+            if matches!(self.lan(), Lan::Up(_))
+                && self.renew(fd, &home, nonblocking, close_on_exec).is_ok()
+            {
+                return Ok(());
+            }
+            self.kernel.sleep(PAUSE_MS);
+            if nonblocking {
+                return Err(Errno(EAGAIN));
+            }
+        }
+    }
+
+    fn renew(
+        &self,
+        fd: Fd,
+        home: &Home,
+        nonblocking: bool,
+        close_on_exec: bool,
+    ) -> Result<(), Errno> {
+        let kernel = if home.kernel {
+            Some(self.kernel_listener(home)?)
+        } else {
+            None
+        };
+        let renewed = self.renew_pair(fd, home, kernel, nonblocking, close_on_exec);
+        self.close_all(&[kernel]);
+        renewed
+    }
+
+    fn renew_pair(
+        &self,
+        fd: Fd,
+        home: &Home,
+        kernel: Option<Fd>,
+        nonblocking: bool,
+        close_on_exec: bool,
+    ) -> Result<(), Errno> {
+        let pair = self.new_pair(Kind::Listener, SOCK_SEQPACKET, nonblocking)?;
+        self.carry_over(fd, pair.ours);
+        self.set_home(pair.ours, pair.id, *home);
+        let plugged = self.plug_listener(pair.ours);
+        let request = Request::Listen(Listen {
+            id: pair.id,
+            local: home.local,
+            family: home.family,
+            backlog: home.backlog,
+            kernel_listener: kernel.is_some(),
+            options: home.options(),
+        });
+        let both = [pair.service, kernel.unwrap_or(pair.service)];
+        let descriptors = if kernel.is_some() {
+            &both[..]
+        } else {
+            &both[..1]
+        };
+        let answer = plugged.and_then(|()| self.listen_answer(&request, descriptors));
+        self.kernel.close(pair.service);
+        if let Err(errno) = answer {
+            self.kernel.close(pair.ours);
+            return Err(errno);
+        }
+        self.swap(pair.ours, fd, close_on_exec)
+    }
+
+    /// The listener on the container's own network, made anew: the old one was the service's to keep.
+    fn kernel_listener(&self, home: &Home) -> Result<Fd, Errno> {
+        let domain = if home.family == Family::V6 {
+            AF_INET6
+        } else {
+            AF_INET
+        };
+        let fd = self
+            .kernel
+            .socket(i32::from(domain), SOCK_STREAM, IPPROTO_TCP)?;
+        let flag = |level, name, on: bool| {
+            self.kernel
+                .set_option(fd, level, name, &i32::from(on).to_ne_bytes())
+        };
+        let made = flag(SOL_SOCKET, SO_REUSEADDR, true)
+            .and_then(|()| flag(SOL_SOCKET, SO_REUSEPORT, home.reuse_port))
+            .and_then(|()| match home.family {
+                Family::V6 => flag(SOL_IPV6, IPV6_V6ONLY, home.v6_only),
+                Family::V4 => Ok(()),
+            })
+            .and_then(|()| {
+                self.kernel
+                    .bind(fd, encode(home.local, home.family).as_bytes())
+            })
+            .and_then(|()| self.kernel.listen(fd, i32::from(home.backlog)));
+        match made {
+            Ok(()) => Ok(fd),
+            Err(errno) => {
+                self.kernel.close(fd);
+                Err(errno)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_survives_the_round_trip_and_is_no_name_of_a_service() {
+        let home = Home {
+            local: "[::]:443".parse().unwrap(),
+            family: Family::V6,
+            backlog: 511,
+            kernel: true,
+            v6_only: false,
+            reuse_address: true,
+            reuse_port: false,
+        };
+        let address = home.to_address(Id::from_bytes([7; Id::LEN]));
+        assert_eq!(Home::from_address(&address), Some(home));
+        assert_eq!(crate::own::own_name(&address), None);
+        for cut in 0..address.len() {
+            assert_eq!(Home::from_address(&address[..cut]), None);
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! HTTP and knows who may ask; what is asked goes to the [`Shell`].
 
 mod access;
+mod metrics;
 mod routes;
 mod view;
 

@@ -8,10 +8,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use tokio::sync::Notify;
 use tracing::{error, info};
 
 use crate::home::{remove_if_present, write_atomically};
+
+/// How soon a write that failed is tried again.
+pub const RETRY: Duration = Duration::from_secs(1);
 
 /// What a file should be.
 #[derive(Debug)]
@@ -24,6 +29,7 @@ enum Wanted {
 #[derive(Debug, Default)]
 pub struct Keeper {
     pending: RefCell<BTreeMap<PathBuf, Wanted>>,
+    failed: Notify,
 }
 
 impl Keeper {
@@ -48,6 +54,16 @@ impl Keeper {
         {
             if fs::remove_dir(directory).is_err() {
                 break;
+            }
+        }
+    }
+
+    /// Sleeps until a write fails, then tries until it works, and so on for ever.
+    pub async fn persist(&self) {
+        loop {
+            self.failed.notified().await;
+            while !self.retry() {
+                tokio::time::sleep(RETRY).await;
             }
         }
     }
@@ -81,6 +97,7 @@ impl Keeper {
                 if pending.insert(path.to_owned(), wanted).is_none() {
                     error!(file = %path.display(), %error, "cannot write, kept in memory and tried again until it works");
                 }
+                self.failed.notify_one();
             }
         }
     }

@@ -15,11 +15,10 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::runtime;
-use tokio::task::LocalSet;
+use tokio::task::{LocalSet, spawn_local};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 use zt_protocol::NetworkId;
@@ -30,15 +29,12 @@ use crate::api::{self, Listeners};
 use crate::daemon;
 use crate::engine::EngineConfig;
 use crate::home::{self, Home, LocalConf};
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, RETRY};
 use crate::news::{News, Notice, Places};
 use crate::shell::{Facts, Shell};
 use environment::Environment;
 use signals::Stop;
 use world::Worlds;
-
-/// How soon a write that failed is tried again.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// At the end a full disk gets this many more chances.
 const LAST_RETRIES: usize = 3;
@@ -94,6 +90,7 @@ async fn serve(options: &Options, environment: &Environment, directory: &Path) -
 
     let token = home::load_or_create_token(&home.path(home::TOKEN_FILE))?;
     let identity = home::load_or_generate(home.directory())?;
+    info!(address = %identity.address(), home = %home.directory().display(), "node");
     let conf = LocalConf::load(&home.path(home::LOCAL_CONF))?;
     for warning in &conf.warnings {
         warn!(file = home::LOCAL_CONF, "{warning}");
@@ -105,6 +102,8 @@ async fn serve(options: &Options, environment: &Environment, directory: &Path) -
     let records = home::records(&controller)?;
     let saved = home::joined(home.directory())?;
     let keeper = Rc::new(Keeper::default());
+    let persistent = Rc::clone(&keeper);
+    spawn_local(async move { persistent.persist().await });
     let mut worlds = Worlds::open(&home, environment, &conf, identity.public()).await?;
 
     let wish = ports::Wish {
@@ -126,8 +125,6 @@ async fn serve(options: &Options, environment: &Environment, directory: &Path) -
         })
     })?;
     stop.guard(&up.engine);
-    info!(address = %identity.address(), port = up.engine.primary_port(), home = %home.directory().display(), "node");
-
     let places = Places {
         home: home.directory().to_owned(),
         controller,
@@ -165,8 +162,13 @@ async fn serve(options: &Options, environment: &Environment, directory: &Path) -
             .await?;
     }
     open_api(up.listeners, &home, &shell)?;
-    let port = up.engine.primary_port().to_string();
-    keeper.store(&home.path(home::PORT_FILE), port.into_bytes(), 0o644);
+    let port = up.engine.primary_port();
+    info!(port, "up");
+    keeper.store(
+        &home.path(home::PORT_FILE),
+        port.to_string().into_bytes(),
+        0o644,
+    );
     keeper.store(
         &home.path(home::PID_FILE),
         std::process::id().to_string().into_bytes(),
@@ -178,14 +180,9 @@ async fn serve(options: &Options, environment: &Environment, directory: &Path) -
 
     let mut collided = false;
     loop {
-        // Without a write to repeat or a planet to watch there is nothing to wake up for.
-        let pause = if keeper.is_idle() {
-            worlds.interval()
-        } else {
-            Some(RETRY)
-        };
-        let notice = match pause {
-            Some(pause) => timeout(pause, news.next()).await.ok(),
+        // Without a planet to watch there is nothing to wake up for.
+        let notice = match worlds.interval() {
+            Some(interval) => timeout(interval, news.next()).await.ok(),
             None => Some(news.next().await),
         };
         match notice {
@@ -197,10 +194,7 @@ async fn serve(options: &Options, environment: &Environment, directory: &Path) -
                 up.engine.stop();
             }
             Some(Notice::Ended) => break,
-            None => {
-                keeper.retry();
-                worlds.look(&up.engine).await;
-            }
+            None => worlds.look(&up.engine, &keeper).await,
         }
     }
     close(&home, &keeper).await?;

@@ -7,7 +7,7 @@ use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use zt_protocol::{Address, NetworkId};
 
-use super::view;
+use super::{metrics, view};
 use crate::home::NetworkSettings;
 use crate::shell::{Shell, ShellError};
 
@@ -94,6 +94,18 @@ async fn route(
             &shell.node().await?,
         )),
         (GET, ["health"]) => Answer::ok(&view::health(&shell.node().await?)),
+        (GET, ["metrics"]) => {
+            let (node, networks, peers) = (
+                shell.node().await?,
+                shell.networks().await?,
+                shell.peers().await?,
+            );
+            Answer {
+                status: StatusCode::OK,
+                kind: "text/plain",
+                body: metrics::page(&node, &networks, &peers),
+            }
+        }
         (GET, ["config"]) => Answer::ok(&Value::Object(shell.facts().local_conf.clone())),
         (GET, ["peer"]) => Answer::ok(&shell.peers().await?.iter().map(view::peer).collect()),
         (GET, ["peer", address]) => match address.parse::<Address>() {

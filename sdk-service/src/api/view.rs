@@ -32,7 +32,10 @@ pub(super) fn status(facts: &Facts, port: u16, node: &NodeView) -> Value {
         ),
         ("softwareUpdate", json!("disable")),
         ("softwareUpdateChannel", json!("release")),
-        ("surfaceAddresses", json!([])),
+        (
+            "surfaceAddresses",
+            node.surface_addresses.iter().map(endpoint).collect(),
+        ),
         ("tertiaryPort", json!(0)),
     ] {
         settings[name] = value;

@@ -46,17 +46,18 @@ impl OwnPlanet {
     }
 
     /// The planet that names this root at these endpoints: the current one if it does already, a
-    /// newer one otherwise.
+    /// newer one otherwise. A root that has no address at the moment keeps the last ones.
     pub fn sign(&mut self, now: Time, root: &Identity, mut endpoints: Vec<SocketAddr>) -> &World {
         endpoints.sort();
         endpoints.dedup();
         endpoints.truncate(MAX_ENDPOINTS);
+        let has_none = endpoints.is_empty();
         let roots = vec![Root {
             identity: *root,
             endpoints,
         }];
         let world = match self.current.take() {
-            Some(current) if current.roots() == roots => current,
+            Some(current) if current.roots() == roots || has_none => current,
             Some(current) => {
                 // A clock that was set back must not make the planet look older.
                 let timestamp = now.as_millis().max(current.timestamp() + 1);
@@ -144,6 +145,8 @@ mod tests {
         assert_eq!(same, first);
         let moved = own.sign(Time(500), root.public(), endpoints(&["10.0.0.7:9993"]));
         first.check_update(moved).unwrap();
+        let moved = moved.clone();
+        assert_eq!(own.sign(Time(2000), root.public(), Vec::new()), &moved);
     }
 
     #[test]

@@ -121,9 +121,11 @@ impl Worlds {
     }
 
     /// Offers the node the file's planet when that changed since the last look.
-    pub(super) async fn look(&mut self, engine: &EngineHandle) {
-        if let Source::File(watched) = &mut self.source {
-            watched.look(engine).await;
+    pub(super) async fn look(&mut self, engine: &EngineHandle, keeper: &Keeper) {
+        if let Source::File(watched) = &mut self.source
+            && let Some(planet) = watched.look(engine).await
+        {
+            keeper.store(&self.home_file, planet.to_bytes(), 0o644);
         }
     }
 
@@ -145,21 +147,29 @@ impl Worlds {
 }
 
 impl Watched {
-    async fn look(&mut self, engine: &EngineHandle) {
+    /// The planet that the file changed to, if the node adopted it.
+    async fn look(&mut self, engine: &EngineHandle) -> Option<World> {
         let now = stamp(&self.path);
         if now.is_none() || now == self.seen {
-            return;
+            return None;
         }
         self.seen = now;
-        match home::load_planet(&self.path) {
-            // That a newer planet is in force comes back as news.
-            Ok(Some(planet)) => {
-                if let Ok(Err(reason)) = engine.offer_planet(planet).await {
-                    warn!(file = %self.path.display(), %reason, "planet not adopted");
-                }
+        let planet = match home::load_planet(&self.path) {
+            Ok(planet) => planet?,
+            Err(problem) => {
+                error!(%problem, "planet not adopted");
+                return None;
             }
-            Ok(None) => {}
-            Err(problem) => error!(%problem, "planet not adopted"),
+        };
+        match engine.offer_planet(planet.clone()).await.ok()? {
+            Ok(()) => {
+                info!(planet = %format_args!("{:016x}", planet.id()), timestamp = planet.timestamp(), "newer planet");
+                Some(planet)
+            }
+            Err(reason) => {
+                warn!(file = %self.path.display(), %reason, "planet not adopted");
+                None
+            }
         }
     }
 }

@@ -172,7 +172,7 @@ part_compose() {
 part_base() {
 	check "the base image builds" eval "docker build -q --build-arg BASE=zt-test/debian -t zt-test/mybase . > $WORK/build 2>&1 || { cat $WORK/build >&2; false; }"
 	printf 'FROM zt-test/mybase\nRUN mkdir -p /srv/www && echo from-the-base-image > /srv/www/index.html\nCMD ["python3","-m","http.server","80","--directory","/srv/www"]\n' |
-		docker build -q -t zt-test/myapp - >/dev/null
+		docker build -q -t zt-test/myapp - >/dev/null 2>&1
 	check "without a network the program just runs" equal "$(docker run --rm zt-test/myapp echo plain)" plain
 	local network; network=$(zt-run -q lan create b1 --public)
 	docker run -d --name myapp -e ZT_NETWORK="$network" -e ZT_PLANET=/lan/planet -v zt-lan-b1-planet:/lan:ro zt-test/myapp >/dev/null
@@ -200,7 +200,7 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 tests/images.sh nginx curl busybox golang musl debian || exit 1
-networks=$(docker network ls -q | sort)
+networks=$(docker network ls --format '{{.Name}}' | sort)
 web=$(zt-run --json ps 2>/dev/null | grep -o '"addresses":\["[0-9.]*' | grep -o '[0-9.]*$' | head -n 1)
 for part in ${*:-$all}; do
 	echo "# $part"
@@ -208,7 +208,7 @@ for part in ${*:-$all}; do
 done
 if [ $# = 0 ]; then
 	zt-run lan rm $lan >/dev/null
-	check "zt-run made no network of the engine" equal "$(docker network ls -q | sort)" "$networks"
+	check "zt-run made no network of the engine" equal "$(docker network ls --format '{{.Name}}' | sort)" "$networks"
 	check "no container and no volume is left" equal "$(docker ps -aq; docker volume ls -q)" ""
 	check "the host's network is as it was" equal "$(host_network)" "$before"
 fi

@@ -104,10 +104,7 @@ mod tests {
         let cases = [
             ("", "is empty"),
             ("hello", "is not an identity with its private key"),
-            (
-                &good.public().to_string(),
-                "is not an identity with its private key",
-            ),
+            (public, "is not an identity with its private key"),
             (&text[..200], "is not an identity with its private key"),
             (&flipped, "fails validation"),
         ];

@@ -35,7 +35,7 @@ pub(super) struct Worlds {
 enum Source {
     Home,
     File(Watched),
-    Own(Root),
+    Own(Box<Root>),
 }
 
 /// A file that somebody else replaces.
@@ -66,14 +66,14 @@ impl Worlds {
         identity: &Identity,
     ) -> Result<Self> {
         let source = if environment.root || conf.root {
-            Source::Own(Root {
+            Source::Own(Box::new(Root {
                 planet: OwnPlanet::open(home.directory())?,
                 identity: *identity,
                 port: 0,
                 blacklist: conf.interface_prefix_blacklist.clone(),
                 publish_at: environment.planet.clone(),
                 signed: None,
-            })
+            }))
         } else if let Some(path) = &environment.planet {
             wait_for(path).await;
             Source::File(Watched {

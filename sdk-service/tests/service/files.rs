@@ -91,7 +91,7 @@ fn networks_settings_and_the_controller_survive_a_restart() {
     assert_eq!(service.ask(&["join", &network]), "200 join OK\n");
     service.ask(&["set", &network, "allowDefault=1"]);
     wait_for("an address", || {
-        service.ask(&["get", &network, "ip4"]) != ""
+        !service.ask(&["get", &network, "ip4"]).is_empty()
     });
     let address = service.ask(&["get", &network, "ip4"]);
     assert_eq!(service.cli(&["health"]).status.code(), Some(0));

@@ -146,6 +146,8 @@ pub struct Vl1 {
     counters: Counters,
     online: bool,
     next_ping_check: Time,
+    /// Before the next ping check, while a root is lost.
+    next_greeting: Option<Time>,
     next_housekeeping: Time,
 }
 
@@ -175,6 +177,7 @@ impl Vl1 {
             counters: Counters::default(),
             online: false,
             next_ping_check: now,
+            next_greeting: None,
             next_housekeeping: now + keepalive::HOUSEKEEPING,
             rng,
             tables,

@@ -196,15 +196,7 @@ impl Vl2 {
                 self.handle_packet(now, vl1, &kept.as_inbound(), frames);
             }
         }
-        let due: Vec<_> = self
-            .networks
-            .iter()
-            .filter(|(_, network)| network.request.due() <= now)
-            .map(|(&id, _)| id)
-            .collect();
-        for id in due {
-            self.request_config(now, vl1, id);
-        }
+        self.request_due(now, vl1);
         for network in self.networks.values_mut() {
             if network.announce_due().is_some_and(|due| due <= now) {
                 network.announce_all(now, vl1);
@@ -237,17 +229,8 @@ impl Vl2 {
 
     /// An upstream answers now that did not before: what was sent meanwhile may be lost.
     pub(crate) fn upstream_reachable(&mut self, now: Time, vl1: &mut Vl1) {
-        let unanswered = self
-            .networks
-            .values()
-            .filter(|network| network.config_since == Time::NEVER);
-        let unanswered: Vec<_> = unanswered.map(|network| network.id).collect();
-        for id in unanswered {
-            if let Some(network) = self.networks.get_mut(&id) {
-                network.request.hurry(now);
-            }
-            self.request_config(now, vl1, id);
-        }
+        self.hurry_unanswered(now, |_| true);
+        self.request_due(now, vl1);
         for network in self.networks.values_mut() {
             if network.config.is_some() {
                 network.announce_all(now, vl1);
@@ -263,17 +246,28 @@ impl Vl2 {
         peer: Address,
         frames: FrameSink<'_>,
     ) {
-        let controlled = self.networks.values().filter(|network| {
-            network.id.controller() == peer && network.config_since == Time::NEVER
-        });
-        let controlled: Vec<_> = controlled.map(|network| network.id).collect();
-        for id in controlled {
-            if let Some(network) = self.networks.get_mut(&id) {
+        self.hurry_unanswered(now, |network| network.controller() == peer);
+        self.request_due(now, vl1);
+        self.retry_waiting(now, vl1, peer, frames);
+    }
+
+    /// Hastens the requests of networks whose controller has not answered since the start.
+    fn hurry_unanswered(&mut self, now: Time, concerned: impl Fn(NetworkId) -> bool) {
+        for network in self.networks.values_mut() {
+            if network.config_since == Time::NEVER && concerned(network.id) {
                 network.request.hurry(now);
             }
+        }
+    }
+
+    /// Asks for the configurations whose time it is.
+    fn request_due(&mut self, now: Time, vl1: &mut Vl1) {
+        let networks = self.networks.values();
+        let due = networks.filter(|network| network.request.due() <= now);
+        let due: Vec<_> = due.map(|network| network.id).collect();
+        for id in due {
             self.request_config(now, vl1, id);
         }
-        self.retry_waiting(now, vl1, peer, frames);
     }
 }
 

@@ -71,6 +71,8 @@ pub(crate) struct Lan {
     /// Datagrams for which this says so are lost.
     pub(crate) lose: Box<Loss>,
     pub(crate) datagrams: u64,
+    /// Configuration requests that reached the controller.
+    pub(crate) requests: u64,
 }
 
 impl Lan {
@@ -107,6 +109,7 @@ impl Lan {
             in_flight: VecDeque::new(),
             lose: Box::new(|_, _, _| false),
             datagrams: 0,
+            requests: 0,
         }
     }
 
@@ -319,6 +322,7 @@ impl Lan {
         match event {
             Event::ConfigRequest(request) => {
                 assert_eq!(who, ROOT, "only the controller is asked");
+                self.requests += 1;
                 let answer = self.controller.handle_request(
                     self.now,
                     &request.member,
@@ -388,4 +392,12 @@ pub(crate) fn arp_request(
     arp.extend([0; 6]);
     arp.extend(target.octets());
     arp
+}
+
+/// SplitMix64.
+pub(crate) fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (*state ^ *state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
 }

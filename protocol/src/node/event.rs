@@ -1,6 +1,6 @@
 //! What a node tells its owner, and what the owner answers.
 
-use crate::vl1::Vl1Event;
+use crate::vl1::{PathId, Vl1Event};
 use crate::{Identity, NetworkId, PacketId};
 
 /// Something the owner of a [`Node`](super::Node) must know.
@@ -48,8 +48,8 @@ pub struct ConfigRequest {
 pub struct Ticket {
     pub(crate) network: NetworkId,
     pub(crate) member: crate::Address,
-    /// `None` when this node asked itself.
-    pub(crate) request: Option<PacketId>,
+    /// The request and the path it came by; `None` when this node asked itself.
+    pub(crate) request: Option<(PacketId, PathId)>,
 }
 
 /// What a controller answers to a [`ConfigRequest`].

@@ -7,7 +7,7 @@
 
 use super::outbox::Target;
 use super::path::Path;
-use super::{DropReason, PathId, Vl1};
+use super::{DropReason, PathId, Peer, Vl1};
 use crate::{Address, Time};
 use rand_core::Rng;
 use std::net::SocketAddr;
@@ -25,7 +25,15 @@ const ROOT_HEARTBEAT: Duration = Duration::from_secs(20);
 const PING_PERIOD: Duration = Duration::from_secs(60);
 /// A path on which we send but hear nothing for so long is asked.
 const QUIET: Duration = Duration::from_secs(5);
-/// A root that does not answer is greeted at this interval at first …
+/// A root that is lost is greeted soon again a few times, because the greeting or its answer may
+/// be lost, and a program waits for its address …
+const FIRST_GREETINGS: [Duration; 4] = [
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
+/// … then at this interval …
 const GREETING: Duration = Duration::from_secs(5);
 /// … and, after so many greetings in vain …
 const GREETINGS_BEFORE_BACKOFF: u32 = 24;
@@ -39,6 +47,12 @@ impl Vl1 {
             self.ping_check(now);
             self.check_online(now);
             self.next_ping_check = now + PING_CHECK;
+            self.next_greeting = self.greeting_due(now);
+        } else if self.next_greeting.is_some_and(|due| now >= due) {
+            for address in self.roots.upstreams.clone() {
+                self.keep_root(now, address);
+            }
+            self.next_greeting = self.greeting_due(now);
         }
         if self
             .whois
@@ -63,6 +77,7 @@ impl Vl1 {
             self.whois.deadline(),
             self.reassembly.deadline(),
             Some(self.next_housekeeping),
+            self.next_greeting,
         ];
         others
             .into_iter()
@@ -116,14 +131,15 @@ impl Vl1 {
         };
         // Silent: it may have forgotten us.
         let lost = peer.is_silent(now) || !peer.has_direct_path(now, &self.paths);
-        let interval = match (lost, peer.hellos_in_vain) {
-            (false, _) => PING_PERIOD,
-            (true, ..GREETINGS_BEFORE_BACKOFF) => GREETING,
-            (true, _) => SLOW_GREETING,
+        let interval = if lost {
+            greeting_interval(peer)
+        } else {
+            PING_PERIOD
         };
         if now.is_due(peer.last_hello_sent, interval) {
             peer.last_hello_sent = now;
             peer.hellos_in_vain = peer.hellos_in_vain.saturating_add(1);
+            peer.hellos_without_path = peer.hellos_without_path.saturating_add(1);
             self.greet_root(now, address, lost);
         } else if !lost {
             let quiet = self.targets(address, |path| now.is_due(path.last_in, ROOT_HEARTBEAT));
@@ -137,6 +153,19 @@ impl Vl1 {
         }
     }
 
+    /// When a lost root must be greeted before the next ping check.
+    fn greeting_due(&self, now: Time) -> Option<Time> {
+        let upstreams = self
+            .roots
+            .upstreams
+            .iter()
+            .filter_map(|root| self.peers.get(root));
+        let lost =
+            upstreams.filter(|peer| peer.is_silent(now) || !peer.has_direct_path(now, &self.paths));
+        let due = lost.map(|peer| peer.last_hello_sent + greeting_interval(peer));
+        due.filter(|&due| due < self.next_ping_check).min()
+    }
+
     /// Makes the next timer greet the upstreams that have no path.
     pub(super) fn greet_lost_roots(&mut self) {
         for address in &self.roots.upstreams {
@@ -145,6 +174,7 @@ impl Vl1 {
             {
                 peer.last_hello_sent = Time::NEVER;
                 peer.hellos_in_vain = 0;
+                peer.hellos_without_path = 0;
                 self.next_ping_check = Time::NEVER;
             }
         }
@@ -258,5 +288,15 @@ impl Vl1 {
         self.introductions.collect(now);
         self.surface.expire(now);
         self.outbox.trim();
+    }
+}
+
+/// How long after the last greeting a lost root is greeted again.
+fn greeting_interval(peer: &Peer) -> Duration {
+    let first = FIRST_GREETINGS.get((peer.hellos_without_path as usize).saturating_sub(1));
+    match (first, peer.hellos_in_vain) {
+        (Some(&first), _) => first,
+        (None, ..GREETINGS_BEFORE_BACKOFF) => GREETING,
+        (None, _) => SLOW_GREETING,
     }
 }

@@ -41,6 +41,9 @@ pub(super) struct Peer {
     pub(super) last_hello_sent: Time,
     /// HELLOs sent in vain since it was last heard of.
     pub(super) hellos_in_vain: u32,
+    /// Greetings since a packet last came on a confirmed path: what answers otherwise does not
+    /// make us greet faster.
+    pub(super) hellos_without_path: u32,
     pub(super) last_push_sent: Time,
     pub(super) last_push_received: Time,
     pub(super) pushes_in_burst: u32,
@@ -64,6 +67,7 @@ impl Peer {
             last_nontrivial_receive: Time::NEVER,
             last_hello_sent: Time::NEVER,
             hellos_in_vain: 0,
+            hellos_without_path: 0,
             last_push_sent: Time::NEVER,
             last_push_received: Time::NEVER,
             pushes_in_burst: 0,
@@ -114,6 +118,7 @@ impl Peer {
         match self.paths.iter_mut().find(|entry| entry.id == path) {
             Some(entry) => {
                 entry.last_receive = now;
+                self.hellos_without_path = 0;
                 true
             }
             None => false,

@@ -12,8 +12,9 @@ use crate::{Address, Emit, PacketId, Time, Verb};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// A HELLO goes out to an unconfirmed path at most this often.
-const CONFIRM_INTERVAL: Duration = Duration::from_secs(1);
+/// A HELLO goes out to an unconfirmed path at most this often; stock waits a second, but a path
+/// whose first HELLO was lost is needed at once.
+const CONFIRM_INTERVAL: Duration = Duration::from_millis(250);
 const ECHO_INTERVAL: Duration = Duration::from_millis(166);
 /// A silence of this length makes an upstream's return worth an event.
 const NOTABLE_SILENCE: Duration = Duration::from_secs(5);

@@ -118,6 +118,7 @@ impl Vl1 {
             // A root whose address changed is to be greeted at once.
             peer.last_hello_sent = Time::NEVER;
             peer.hellos_in_vain = 0;
+            peer.hellos_without_path = 0;
             let (endpoints, paths) = (&root.endpoints, &mut self.paths);
             let moved: Vec<_> = peer
                 .paths()

@@ -12,9 +12,9 @@ use crate::node::{ConfigAnswer, ConfigRequest, Event, Ticket};
 use crate::verb::{
     ConfigChunk, ErrorCode, ErrorReply, NetworkConfigRequest, OkNetworkConfig, Reply,
 };
-use crate::vl1::{Inbound, Vl1};
+use crate::vl1::{Inbound, PathId, Vl1};
 use crate::wire::{Emit, Reader};
-use crate::{Address, Dictionary, NetworkId, Time, Verb};
+use crate::{Address, Dictionary, NetworkId, PacketId, Time, Verb};
 
 /// Longest metadata that a controller looks at (VL2 §2.1).
 const MAX_METADATA: usize = 1024;
@@ -28,7 +28,7 @@ impl Vl2 {
             return;
         };
         let controller = id.controller();
-        network.request.sent(now);
+        network.request.tried(now);
         if id.is_ad_hoc() {
             return self.configure_ad_hoc(now, vl1, id);
         }
@@ -56,6 +56,7 @@ impl Vl2 {
             // would only deliver several at once.
             return;
         }
+        network.request.sent(now);
         let held = network.config.as_ref().map(|config| &config.parsed);
         let request = NetworkConfigRequest {
             network: id,
@@ -319,7 +320,7 @@ impl Vl2 {
             ticket: Ticket {
                 network: request.network,
                 member: inbound.from,
-                request: Some(inbound.id),
+                request: Some((inbound.id, inbound.path)),
             },
         }));
     }
@@ -346,7 +347,7 @@ impl Vl2 {
         };
         match request {
             None => self.fail(now, network, failure),
-            Some(id) => {
+            Some((id, path)) => {
                 let verb = Verb::NETWORK_CONFIG_REQUEST;
                 let error = ErrorReply {
                     verb,
@@ -354,7 +355,7 @@ impl Vl2 {
                     code,
                     payload: network,
                 };
-                vl1.send(now, member, Verb::ERROR, &error.to_bytes(), false);
+                reply_to_request(now, vl1, path, member, Verb::ERROR, &error.to_bytes());
             }
         }
     }
@@ -378,7 +379,7 @@ impl Vl2 {
         vl1: &mut Vl1,
         network: NetworkId,
         member: Address,
-        request: Option<crate::PacketId>,
+        request: Option<(PacketId, PathId)>,
         dictionary: Vec<u8>,
     ) {
         self.issued.note(now, network, member);
@@ -394,14 +395,14 @@ impl Vl2 {
         let chunks: Vec<_> = chunks.collect();
         for chunk in chunks {
             match request {
-                Some(id) => {
+                Some((id, path)) => {
                     let verb = Verb::NETWORK_CONFIG_REQUEST;
                     let reply = Reply {
                         verb,
                         id,
                         payload: chunk,
                     };
-                    vl1.send(now, member, Verb::OK, &reply.to_bytes(), false);
+                    reply_to_request(now, vl1, path, member, Verb::OK, &reply.to_bytes());
                 }
                 None => vl1.send(now, member, Verb::NETWORK_CONFIG, &chunk.to_bytes(), true),
             }
@@ -429,6 +430,23 @@ impl Vl2 {
                 vl1.send(now, target, Verb::NETWORK_CREDENTIALS, &body, false);
             }
         }
+    }
+}
+
+/// Answers a request by the best path, as stock does (VL1 addendum 2); but a member that has just
+/// started waits for its address, so while we know no path to it the one it asked by must do.
+fn reply_to_request(
+    now: Time,
+    vl1: &mut Vl1,
+    path: PathId,
+    member: Address,
+    verb: Verb,
+    body: &[u8],
+) {
+    if vl1.has_direct_path(now, member) {
+        vl1.send(now, member, verb, body, false);
+    } else {
+        vl1.send_on(now, path, member, verb, body);
     }
 }
 

@@ -16,6 +16,8 @@ const RETRIES: [Duration; 5] = [
     Duration::from_secs(2),
     Duration::from_secs(5),
 ];
+/// A request is taken to be on its way for so long.
+const ROUND_TRIP: Duration = Duration::from_millis(100);
 /// A controller that refused us answers again, so nothing is lost in asking it less often; stock
 /// controllers ignore what comes within a second of the last request (VL2 §5.4).
 const AFTER_REFUSAL: usize = 3;
@@ -25,6 +27,7 @@ const AFTER_REFUSAL: usize = 3;
 pub(super) struct RequestTimer {
     due: Time,
     attempts: usize,
+    last_sent: Option<Time>,
 }
 
 impl RequestTimer {
@@ -33,6 +36,7 @@ impl RequestTimer {
         Self {
             due: now,
             attempts: 0,
+            last_sent: None,
         }
     }
 
@@ -40,11 +44,16 @@ impl RequestTimer {
         self.due
     }
 
-    /// A request was sent.
-    pub(super) fn sent(&mut self, now: Time) {
+    /// It was tried to ask, which a missing path may have prevented.
+    pub(super) fn tried(&mut self, now: Time) {
         let last = RETRIES.len() - 1;
         self.due = now + RETRIES[self.attempts.min(last)];
         self.attempts = (self.attempts + 1).min(last);
+    }
+
+    /// A request was sent indeed.
+    pub(super) fn sent(&mut self, now: Time) {
+        self.last_sent = Some(now);
     }
 
     /// The controller said no.
@@ -55,15 +64,20 @@ impl RequestTimer {
 
     /// A configuration arrived.
     pub(super) fn answered(&mut self, now: Time) {
-        *self = Self {
-            due: now + REFRESH,
-            attempts: 0,
-        };
+        self.due = now + REFRESH;
+        self.attempts = 0;
     }
 
-    /// Something changed that makes an answer likely: ask at once.
+    /// Something changed that makes an answer likely: the timer is due now, unless a request is
+    /// on its way.
     pub(super) fn hurry(&mut self, now: Time) {
-        *self = Self::new(now);
+        if self
+            .last_sent
+            .is_none_or(|last| now.is_due(last, ROUND_TRIP))
+        {
+            self.due = now;
+            self.attempts = 0;
+        }
     }
 }
 
@@ -76,7 +90,7 @@ mod tests {
         while timer.due() <= Time(until) {
             let now = timer.due();
             sent.push(now.0);
-            timer.sent(now);
+            timer.tried(now);
         }
         sent
     }
@@ -93,7 +107,7 @@ mod tests {
     #[test]
     fn an_answer_gives_a_minute_of_rest() {
         let mut timer = RequestTimer::new(Time(0));
-        timer.sent(Time(0));
+        timer.tried(Time(0));
         timer.answered(Time(10));
         assert_eq!(timer.due(), Time(60_010));
     }
@@ -101,7 +115,7 @@ mod tests {
     #[test]
     fn a_refusal_slows_down_but_not_below_five_seconds() {
         let mut timer = RequestTimer::new(Time(0));
-        timer.sent(Time(0));
+        timer.tried(Time(0));
         timer.refused(Time(20));
         let sent = requests(&mut timer, 13_000);
         assert_eq!(sent, [2_020, 4_020, 9_020]);

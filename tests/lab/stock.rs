@@ -39,8 +39,8 @@ impl<'a> Stock<'a> {
             run(command, Duration::from_secs(20)).expect_ok("zerotier-idtool")
         };
         let _ = idtool(&["generate", "identity.secret", "identity.public"]);
-        let root = format!("identity.public,{}/9993", host.address());
-        let _ = idtool(&["makeplanet", "planet", "planet.secret", &root]);
+        let endpoint = format!("{}/9993", host.address());
+        let _ = idtool(&["makeplanet", "planet", "planet.secret", "identity.public", &endpoint]);
         Self::start(binary, host, &home.join("planet"))
     }
 

@@ -13,7 +13,7 @@
 //!   kernel refuses with `EACCES` (a privileged port: then the port is served on the LAN only);
 //! - at `listen`: a socket on the wildcard address listens on both; its kernel socket is handed to the service.
 //!
-//! Then one end of a Unix pair takes the descriptor's place ([`swap`]), with its flags, time-outs, buffer sizes and
+//! Then one end of a Unix pair takes the descriptor's place (module `swap`), with its flags, time-outs, buffer sizes and
 //! epoll registrations. From then on the descriptor is recognised by the abstract name of its peer ([`own`]): there is
 //! no table of descriptors in the process, and `fork`, `exec` and `dup` need no care.
 //!
@@ -22,7 +22,7 @@
 //! # When the service is away
 //! A LAN destination fails with `ENETUNREACH`; binding to a LAN address is the kernel's `EADDRNOTAVAIL`; listeners and
 //! all other destinations are the kernel's own. Connections are reset. A listener goes over to the next instance of the
-//! service at the first `accept` that finds it ([`home`]). A program that starts together with its service waits for it a few
+//! service at the first `accept` that finds it (module `home`). A program that starts together with its service waits for it a few
 //! seconds, once ([`lan`]).
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]

@@ -1,6 +1,6 @@
 //! Kernel socket addresses, and the addresses of the contract.
 //!
-//! A v4-mapped address on an `AF_INET6` socket is an IPv4 address inside; [`encode`] maps it back by the socket's
+//! A v4-mapped address on an `AF_INET6` socket is an IPv4 address inside; `encode` maps it back by the socket's
 //! family.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};

@@ -12,7 +12,9 @@
 mod environment;
 mod hooks;
 mod log;
+mod message;
 mod next;
+mod path;
 mod process;
 mod raw;
 

@@ -132,9 +132,16 @@ pub(crate) unsafe fn call(number: usize, arguments: [usize; 6]) -> isize {
 ///
 /// # Safety
 /// As [`call`].
-pub(crate) unsafe fn checked(number: usize, arguments: [usize; 6]) -> Result<usize, Errno> {
+pub(crate) unsafe fn checked<const N: usize>(
+    number: usize,
+    arguments: [usize; N],
+) -> Result<usize, Errno> {
+    let mut six = [0; 6];
+    for (to, from) in six.iter_mut().zip(arguments) {
+        *to = from;
+    }
     // SAFETY: the caller's promise.
-    let result = unsafe { call(number, arguments) };
+    let result = unsafe { call(number, six) };
     match result {
         -4095..=-1 => Err(Errno(-result as i32)),
         value => Ok(value as usize),

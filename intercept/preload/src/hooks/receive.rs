@@ -10,8 +10,9 @@ use zt_socket_rpc::linux::{EAGAIN, ECONNRESET};
 
 use super::fortify;
 use crate::environment::is_active;
+use crate::message::{IoVec, MessageHeader};
 use crate::next::{self, fail};
-use crate::process::{IoVec, MessageHeader, program};
+use crate::process::program;
 
 /// # Safety
 /// As the C library's.

@@ -8,8 +8,9 @@ use zt_intercept::send::MSG_FASTOPEN;
 use super::input;
 use crate::environment::is_active;
 use crate::log;
+use crate::message::MessageHeader;
 use crate::next::{self, fail};
-use crate::process::{MessageHeader, program};
+use crate::process::program;
 
 /// # Safety
 /// As the C library's.

@@ -384,4 +384,4 @@ pub fn socket_path(directory: &Path, network: NetworkId) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

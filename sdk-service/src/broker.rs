@@ -171,7 +171,7 @@ impl Broker {
                         .collect();
                     earlier
                         .into_iter()
-                        .chain([call])
+                        .chain([*call])
                         .for_each(|call| self.serve(turn, call));
                 }
                 Accepted::Nothing => {}

@@ -55,7 +55,7 @@ struct Waiting {
 /// What a look at the control socket brought.
 pub(super) enum Accepted {
     /// A message.
-    Call(Call),
+    Call(Box<Call>),
     /// A connection that brought nothing of use, or has to wait.
     Nothing,
     /// No more connections for now.
@@ -114,11 +114,11 @@ impl ControlSocket {
             return Accepted::Nothing;
         };
         match Message::receive(&connection) {
-            Ok(message) => Accepted::Call(Call {
+            Ok(message) => Accepted::Call(Box::new(Call {
                 connection,
                 uid,
                 message,
-            }),
+            })),
             Err(Errno::AGAIN) => {
                 self.wait(poller, now, connection, uid);
                 Accepted::Nothing

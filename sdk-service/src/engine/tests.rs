@@ -285,7 +285,7 @@ fn a_taken_port_comes_back_from_the_start() {
             interface_prefix_blacklist: Vec::new(),
             controller_records: Vec::new(),
         };
-        let error = spawn(config).err().expect("the port is taken");
+        let error = spawn(config).expect_err("the port is taken");
         assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
         root.stop();
     });

@@ -80,7 +80,7 @@ part_program() {
 	check "a read-only root is no obstacle" eval 'zt-run -q --read-only --network $lan zt-test/curl curl -sS -m 10 http://$web/ | grep -q nginx'
 	check "a musl program reaches the LAN" eval 'zt-run -q --network $lan zt-test/musl $web 80 | grep -q nginx'
 	check "a terminal has its size and exit code" eval \
-		'script -qec "stty rows 33 cols 77; zt-run -q --network $lan -it zt-test/curl bash -c \"stty size; exit 4\"" /dev/null </dev/null > $WORK/tty; [ $? = 4 ] && grep -q "33 77" $WORK/tty'
+		'script -qec "stty rows 33 cols 77; zt-run -q --network $lan -it zt-test/curl bash -c \"sleep 0.5; stty size; exit 4\"" /dev/null </dev/null > $WORK/tty; [ $? = 4 ] && grep -q "33 77" $WORK/tty'
 	zt-run -q --network $lan zt-test/curl bash -c 'trap "exit 3" TERM; echo ready; while :; do sleep 0.1; done' > "$WORK/signal" &
 	local pid=$!
 	within 20 grep -q ready "$WORK/signal"; kill -TERM $pid; wait $pid
@@ -149,9 +149,9 @@ part_restart() {
 	done
 	docker start zt-lan-$lan >/dev/null
 	check "the root has another address" eval '[ "$(docker inspect -f "{{.NetworkSettings.IPAddress}}" zt-lan-$lan)" != '"$before ]"
-	check "new members find it" within 60 has_page "$web"
+	check "members that were there and new ones find it" within 60 has_page "$web"
 	docker restart web-zt >/dev/null
-	check "old members find it" within 60 has_page "$web"
+	check "a restarted sidecar serves its program again" within 60 has_page "$web"
 	docker ps -aq --filter label=thief | xargs docker rm -f >/dev/null
 	zt-run rm -f web >/dev/null
 }

@@ -159,7 +159,8 @@ async fn resize(docker: &Docker, container: &str) {
     }
 }
 
-fn window_size() -> Option<(u16, u16)> {
+/// Height and width of this terminal.
+pub(crate) fn window_size() -> Option<(u16, u16)> {
     let size = terminal_size::terminal_size_of(stdout())
         .or_else(|| terminal_size::terminal_size_of(stdin()))?;
     Some((size.1.0, size.0.0))

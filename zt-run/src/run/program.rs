@@ -164,6 +164,10 @@ impl Program<'_> {
                 mounts: Some(vec![socket]),
                 port_bindings: self.port_bindings(),
                 network_mode: options.docker_network.clone(),
+                // Newer engines make the terminal in its size; older ones ignore this and are told after the start.
+                console_size: super::attach::window_size()
+                    .filter(|_| options.tty && attached)
+                    .map(|(height, width)| vec![height.into(), width.into()]),
                 readonly_rootfs: Some(options.read_only),
                 auto_remove: Some(options.detach && options.rm),
                 restart_policy: options.restart.map(restart_policy),

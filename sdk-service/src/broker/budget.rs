@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors kept for the service itself: UDP, control API, files, and control connections.
+/// Descriptors kept for the service itself: UDP, control API, files, and control connections. Where
+/// the system grants few, half of them.
 const RESERVE: usize = 256;
 /// A share in this many parts stays free for the others, whoever asks.
 const SHARE: usize = 8;
@@ -49,7 +50,8 @@ impl Budget {
         let limit = limit
             .and_then(|limit| usize::try_from(limit).ok())
             .unwrap_or(1 << 20);
-        Self::new(limit.min(1 << 20).saturating_sub(RESERVE))
+        let limit = limit.min(1 << 20);
+        Self::new(limit - RESERVE.min(limit / 2))
     }
 
     pub(crate) fn new(limit: usize) -> Self {

@@ -14,7 +14,7 @@ use super::budget::Lease;
 use super::descriptor::is_hung_up;
 
 /// Bytes a stream may move in each direction before the others have their turn.
-const TURN: usize = 256 << 10;
+const TURN: usize = 512 << 10;
 
 /// A connection of a program.
 pub(super) struct Stream {

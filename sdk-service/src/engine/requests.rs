@@ -157,14 +157,27 @@ impl Engine {
         let Some(index) = self.position(id) else {
             return false;
         };
-        if let Some(mut network) = self.networks.get_mut(index).and_then(Option::take) {
-            network.close(&self.poller, &mut self.budget, now);
-            // Programs' connections end with a reset that still has to leave.
-            self.transmit_from(now, &mut network);
-        }
+        self.close_network(now, index);
         self.node.leave(id);
         self.exclude_virtual_networks();
         true
+    }
+
+    /// Ends the connections of a network's programs, and tells their peers.
+    fn close_network(&mut self, now: Now, index: usize) {
+        if let Some(mut network) = self.networks.get_mut(index).and_then(Option::take) {
+            network.close(&self.poller, &mut self.budget, now);
+            // The resets still have to leave.
+            network.transmit(&mut self.node, now);
+            self.flush();
+        }
+    }
+
+    /// The service ends; its networks stay joined.
+    pub(super) fn close_all(&mut self, now: Now) {
+        for index in 0..self.networks.len() {
+            self.close_network(now, index);
+        }
     }
 
     /// Hands a network's configuration to its host, to programs and to the shell.

@@ -143,7 +143,7 @@ impl Engine {
                     .handle_timeout(now.time, &mut |id, frame| deliver(networks, now, id, frame));
             }
             if woken && !self.take_commands(now) {
-                self.transmit(now);
+                self.close_all(now);
                 return;
             }
             self.take_node_events(now);
@@ -268,7 +268,7 @@ impl Engine {
                 news |= network.take_events(&self.poller, &mut self.budget, now);
             }
             again |= news;
-            if !self.flush(now) {
+            if !self.flush() {
                 // The socket will tell when it has room.
                 break;
             }
@@ -283,14 +283,8 @@ impl Engine {
         again
     }
 
-    /// Sends what a network that is being left still has to say.
-    pub(super) fn transmit_from(&mut self, now: Now, network: &mut Network) {
-        network.transmit(&mut self.node, now);
-        self.flush(now);
-    }
-
     /// Sends the node's batches until there are none or a socket is full. Says whether all are sent.
-    fn flush(&mut self, _now: Now) -> bool {
+    pub(super) fn flush(&mut self) -> bool {
         if self.udp_blocked.is_some() {
             return false;
         }

@@ -270,6 +270,29 @@ fn a_controller_tells_what_to_keep_and_settings_decide_what_is_used() {
 }
 
 #[test]
+fn a_service_that_stops_resets_its_connections() {
+    in_a_namespace(|| {
+        let (root, planet, network) = start_lan();
+        let (a, client, _) = start_member(&planet, network, 9991);
+        let (b, server, address) = start_member(&planet, network, 9992);
+        let (listening, control) = server.listen((address, 80).into(), 8, None);
+        wait_until_ready(&control, PollFlags::IN);
+        let (connection, _) = client.connect((address, 80).into(), false, Options::default());
+        wait_until_ready(&connection.stream, PollFlags::OUT);
+        wait_until_ready(&listening.fd, PollFlags::IN);
+        let served = UnixStream::from(listening.accept().unwrap().1);
+        let socket = b.directory.path().join(format!("nc_{network}"));
+        b.stop();
+        assert!(!socket.exists());
+        for mut end in [&served, &connection.stream] {
+            wait_until_ready(end, PollFlags::IN);
+            assert_eq!(end.read(&mut [0; 1]).unwrap(), 0, "the end on both sides");
+        }
+        [a, root].into_iter().for_each(Node::stop);
+    });
+}
+
+#[test]
 fn a_taken_port_comes_back_from_the_start() {
     in_a_namespace(|| {
         let (root, planet, _) = start_lan();

@@ -28,13 +28,15 @@ pub(crate) struct Home {
     pub(crate) v6_only: bool,
     pub(crate) reuse_address: bool,
     pub(crate) reuse_port: bool,
+    /// The start of the service that has it.
+    pub(crate) instance: u64,
 }
 
 /// The kind byte of a home, which no [`Name`] has.
 const KIND: u8 = b'h';
 const PREFIX: usize = Name::PREFIX.len();
 const FLAGS: usize = PREFIX + 1 + Id::LEN;
-const LEN: usize = FLAGS + 3 + ADDRESS_LEN;
+const LEN: usize = FLAGS + 3 + size_of::<u64>() + ADDRESS_LEN;
 
 /// Between two looks for the service.
 const PAUSE_MS: i32 = 100;
@@ -55,6 +57,7 @@ impl Home {
             &id.to_bytes(),
             &[flags],
             &self.backlog.to_le_bytes(),
+            &self.instance.to_le_bytes(),
             &encode_address(Some(self.local)),
         ];
         for (to, from) in address.iter_mut().zip(parts.into_iter().flatten()) {
@@ -71,7 +74,8 @@ impl Home {
             .ok()?;
         let rest = path.strip_prefix(&Name::PREFIX)?.strip_prefix(&[KIND])?;
         let (&flags, rest) = rest.get(Id::LEN..)?.split_first()?;
-        let (backlog, local) = rest.split_first_chunk()?;
+        let (backlog, rest) = rest.split_first_chunk()?;
+        let (instance, local) = rest.split_first_chunk()?;
         Some(Self {
             local: decode_address(local.try_into().ok()?).ok()??,
             family: if flags & 1 == 0 {
@@ -84,6 +88,7 @@ impl Home {
             v6_only: flags & 4 != 0,
             reuse_address: flags & 8 != 0,
             reuse_port: flags & 16 != 0,
+            instance: u64::from_le_bytes(*instance),
         })
     }
 
@@ -116,10 +121,23 @@ impl<K: Kernel> Program<'_, K> {
         let nonblocking = self.kernel.is_nonblocking(fd)?;
         let close_on_exec = self.kernel.is_close_on_exec(fd)?;
         loop {
-            if matches!(self.lan(), Lan::Up(_))
-                && self.renew(fd, &home, nonblocking, close_on_exec).is_ok()
-            {
-                return Ok(());
+            match self.lan() {
+                // The same service, and it answers: so it was the program that shut the listener down.
+                Lan::Up(table) if table.instance() == home.instance => {
+                    if self.answering_instance() == Some(home.instance) {
+                        return Err(Errno(EINVAL));
+                    }
+                }
+                Lan::Up(table) => {
+                    let home = Home {
+                        instance: table.instance(),
+                        ..home
+                    };
+                    if self.renew(fd, &home, nonblocking, close_on_exec).is_ok() {
+                        return Ok(());
+                    }
+                }
+                Lan::Away(_) => {}
             }
             self.kernel.sleep(PAUSE_MS);
             if nonblocking {
@@ -229,6 +247,7 @@ mod tests {
             v6_only: false,
             reuse_address: true,
             reuse_port: false,
+            instance: 0x1234_5678_9abc_def0,
         };
         let address = home.to_address(Id::from_bytes([7; Id::LEN]));
         assert_eq!(Home::from_address(&address), Some(home));

@@ -98,6 +98,11 @@ pub trait Kernel {
     /// # Errors
     /// As `setsockopt`.
     fn set_option(&self, fd: Fd, level: i32, name: i32, value: &[u8]) -> Result<(), Errno>;
+    /// `shutdown(SHUT_WR)`.
+    ///
+    /// # Errors
+    /// As `shutdown`.
+    fn shut_sending(&self, fd: Fd) -> Result<(), Errno>;
     /// Sends this many zero bytes without waiting; how many were taken.
     ///
     /// # Errors

@@ -194,6 +194,16 @@ impl<'a, K: Kernel> Program<'a, K> {
         }
     }
 
+    /// The start of the service that answers at this moment.
+    pub(crate) fn answering_instance(&self) -> Option<u64> {
+        let (reply, descriptor) = self.exchange(&Request::Hello, &[]).ok()?;
+        self.close_all(&[descriptor]);
+        match reply {
+            Reply::Hello { instance } => Some(instance),
+            _ => None,
+        }
+    }
+
     fn fetch_table(&self) -> bool {
         match self.exchange(&Request::Hello, &[]) {
             Ok((Reply::Hello { .. }, Some(file))) => {

@@ -31,6 +31,7 @@ mod control;
 mod home;
 pub mod kernel;
 pub mod lan;
+pub mod listeners;
 mod native;
 mod ops;
 mod outcome;
@@ -41,6 +42,7 @@ mod swap;
 
 pub use kernel::{Errno, Fd, Kernel};
 pub use lan::{LanState, Mode, Settings};
+pub use listeners::Listeners;
 pub use ops::accept::Connection;
 pub use ops::options::OptionAnswer;
 pub use ops::{receive, send};
@@ -59,4 +61,6 @@ pub struct Program<'a, K> {
     pub lan: &'a LanState,
     /// Epoll registrations of sockets that may still be swapped.
     pub registrations: &'a Registrations,
+    /// Descriptors that may be listeners of ours.
+    pub listeners: &'a Listeners,
 }

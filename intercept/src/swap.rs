@@ -101,13 +101,14 @@ impl<K: Kernel> Program<'_, K> {
         }
     }
 
-    /// Makes the program's half of a listener unwritable for ever.
+    /// Closes the sending direction of the program's half of a listener: it never polls as writable, and a send fails.
     pub(crate) fn plug_listener(&self, ours: Fd) -> Result<(), Errno> {
         // As small as the kernel allows; one message then takes more than the quarter below which it counts as
         // writable.
         self.kernel
             .set_option(ours, SOL_SOCKET, SO_SNDBUF, &0_i32.to_ne_bytes())?;
-        self.kernel.send_zeros(ours, LISTENER_PLUG).map(|_| ())
+        self.kernel.send_zeros(ours, LISTENER_PLUG)?;
+        self.kernel.shut_sending(ours)
     }
 
     /// Replaces `fd` by `ours` (which is closed) and restores its epoll registrations.

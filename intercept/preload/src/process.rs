@@ -5,7 +5,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use zt_intercept::kernel::{EpollEvent, Received, Waiting};
-use zt_intercept::{Errno, Fd, Kernel, LanState, Program, Registrations};
+use zt_intercept::{Errno, Fd, Kernel, LanState, Listeners, Program, Registrations};
 use zt_socket_rpc::linux::{AF_UNIX, EINTR, EINVAL, SOCK_CLOEXEC, SOCK_NONBLOCK};
 use zt_socket_rpc::table::{TABLE_LEN, TABLE_WORDS, Table};
 
@@ -15,6 +15,7 @@ use crate::{message, path};
 
 static LAN: LanState = LanState::new();
 static REGISTRATIONS: Registrations = Registrations::new();
+static LISTENERS: Listeners = Listeners::new();
 /// The mapped state table; never unmapped, only mapped over.
 static TABLE: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
@@ -28,6 +29,7 @@ pub(crate) fn program() -> Program<'static, Process> {
         settings: environment::settings(),
         lan: &LAN,
         registrations: &REGISTRATIONS,
+        listeners: &LISTENERS,
     }
 }
 
@@ -146,6 +148,12 @@ impl Kernel for Process {
         ];
         // SAFETY: a readable buffer of the length given.
         unsafe { checked(number::SETSOCKOPT, arguments) }.map(|_| ())
+    }
+
+    fn shut_sending(&self, fd: Fd) -> Result<(), Errno> {
+        const SHUT_WR: usize = 1;
+        // SAFETY: no pointers.
+        unsafe { checked(number::SHUTDOWN, [fd as usize, SHUT_WR]) }.map(|_| ())
     }
 
     fn send_zeros(&self, fd: Fd, count: usize) -> Result<usize, Errno> {

@@ -22,6 +22,7 @@ pub(crate) mod number {
     pub(crate) const RECVFROM: usize = 45;
     pub(crate) const SENDMSG: usize = 46;
     pub(crate) const RECVMSG: usize = 47;
+    pub(crate) const SHUTDOWN: usize = 48;
     pub(crate) const BIND: usize = 49;
     pub(crate) const LISTEN: usize = 50;
     pub(crate) const GETSOCKNAME: usize = 51;
@@ -62,6 +63,7 @@ pub(crate) mod number {
     pub(crate) const RECVFROM: usize = 207;
     pub(crate) const SENDMSG: usize = 211;
     pub(crate) const RECVMSG: usize = 212;
+    pub(crate) const SHUTDOWN: usize = 210;
     pub(crate) const BIND: usize = 200;
     pub(crate) const LISTEN: usize = 201;
     pub(crate) const GETSOCKNAME: usize = 204;

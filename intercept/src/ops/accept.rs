@@ -33,6 +33,7 @@ impl<K: Kernel> Program<'_, K> {
                 if bound.is_some_and(|entry| entry.state == State::Bound) {
                     return Outcome::Fail(Errno(EINVAL));
                 }
+                self.listeners.add(fd);
                 self.take_connection(fd, flags).into()
             }
         }
@@ -53,7 +54,7 @@ impl<K: Kernel> Program<'_, K> {
                 close_on_exec,
                 waiting,
             ) {
-                // The service has ended.
+                // The service has ended, or the program has shut the listener down.
                 Ok(0) | Err(Errno(ECONNRESET)) => self.listen_again(fd)?,
                 received => break received?,
             }

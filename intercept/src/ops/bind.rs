@@ -91,6 +91,7 @@ impl<K: Kernel> Program<'_, K> {
             Ok((Reply::Done { .. }, extra)) => {
                 self.close_all(&[extra]);
                 self.swap(pair.ours, fd, native.close_on_exec)?;
+                self.listeners.add(fd);
                 return Ok(0);
             }
             Ok((Reply::Failed { errno }, extra)) => {

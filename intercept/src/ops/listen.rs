@@ -42,7 +42,7 @@ impl<K: Kernel> Program<'_, K> {
             self.set_home(
                 fd,
                 name.id,
-                home(local, entry.family, &entry.options, backlog, false),
+                self.home_of(local, entry.family, &entry.options, backlog, false),
             );
         }
         Ok(0)
@@ -117,7 +117,7 @@ impl<K: Kernel> Program<'_, K> {
         }
         // An unbound listener of an isolated program has its port from the service, which no name can say beforehand.
         if local.port() != 0 {
-            let home = home(
+            let home = self.home_of(
                 local,
                 native.family,
                 &native.options,
@@ -126,7 +126,28 @@ impl<K: Kernel> Program<'_, K> {
             );
             self.set_home(pair.ours, pair.id, home);
         }
+        self.listeners.add(fd);
         self.swap(pair.ours, fd, native.close_on_exec)
+    }
+
+    fn home_of(
+        &self,
+        local: SocketAddr,
+        family: Family,
+        options: &Options,
+        backlog: i32,
+        kernel: bool,
+    ) -> Home {
+        Home {
+            local,
+            family,
+            backlog: clamp(backlog),
+            kernel,
+            v6_only: options.v6_only,
+            reuse_address: options.reuse_address,
+            reuse_port: options.reuse_port,
+            instance: self.kernel.table().map_or(0, |table| table.instance()),
+        }
     }
 
     pub(crate) fn listen_answer(&self, request: &Request, descriptors: &[Fd]) -> Result<(), Errno> {
@@ -137,18 +158,6 @@ impl<K: Kernel> Program<'_, K> {
             Reply::Failed { errno } => Err(Errno(errno)),
             _ => Err(Errno(ENETUNREACH)),
         }
-    }
-}
-
-fn home(local: SocketAddr, family: Family, options: &Options, backlog: i32, kernel: bool) -> Home {
-    Home {
-        local,
-        family,
-        backlog: clamp(backlog),
-        kernel,
-        v6_only: options.v6_only,
-        reuse_address: options.reuse_address,
-        reuse_port: options.reuse_port,
     }
 }
 

@@ -3,8 +3,8 @@
 //! The data path itself is the kernel's: the hooks make the call first and come here only when it returned zero, failed
 //! with `ECONNRESET`, or was given a buffer for an address.
 
-use zt_socket_rpc::linux::{ECONNRESET, ENOTCONN};
-use zt_socket_rpc::{Id, State};
+use zt_socket_rpc::linux::{EAGAIN, ECONNRESET, ENOTCONN};
+use zt_socket_rpc::{Id, Kind, State};
 
 use crate::Program;
 use crate::kernel::{Errno, Fd, Kernel, POLLHUP};
@@ -62,8 +62,25 @@ impl<K: Kernel> Program<'_, K> {
         ours
     }
 
-    /// Whether a receive from the error queue must say that it is empty: a Unix socket would return stream data.
-    pub fn has_no_error_queue(&self, fd: Fd) -> bool {
-        self.own(fd).is_some()
+    /// The errno of a receive that must not reach the kernel: from the error queue, for which a Unix socket would return
+    /// stream data; or from a listener, where it would eat an accept record.
+    #[inline]
+    pub fn refuses_receive(&self, fd: Fd, flags: i32) -> Option<Errno> {
+        if flags & MSG_ERRQUEUE == 0 && !self.listeners.may_have(fd) {
+            return None;
+        }
+        self.refused_receive(fd, flags)
+    }
+
+    #[cold]
+    fn refused_receive(&self, fd: Fd, flags: i32) -> Option<Errno> {
+        match self.own(fd) {
+            Some(_) if flags & MSG_ERRQUEUE != 0 => Some(Errno(EAGAIN)),
+            Some(name) if name.kind == Kind::Listener => Some(Errno(ENOTCONN)),
+            _ => {
+                self.listeners.remove(fd);
+                None
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@ use zt_socket_rpc::{Entry, Family, Kind, Name, Options, Reply, Request, State};
 
 use crate::kernel::{EPOLL_CTL_ADD, EPOLL_CTL_MOD, EpollEvent, Errno, Fd};
 use crate::lan::{LanState, Mode, Settings};
+use crate::listeners::Listeners;
 use crate::outcome::{Outcome, Reason};
 use crate::own::own_name;
 use crate::registrations::Registrations;
@@ -20,6 +21,7 @@ struct World {
     settings: Settings,
     lan: LanState,
     registrations: Box<Registrations>,
+    listeners: Listeners,
 }
 
 impl World {
@@ -29,6 +31,7 @@ impl World {
             settings: Settings::new(b"/run/zt/nc_1", mode).unwrap(),
             lan: LanState::new(),
             registrations: Box::default(),
+            listeners: Listeners::new(),
         }
     }
 
@@ -42,12 +45,14 @@ impl World {
             settings,
             lan,
             registrations,
+            listeners,
         } = self;
         Program {
             kernel,
             settings,
             lan,
             registrations,
+            listeners,
         }
     }
 
@@ -474,6 +479,31 @@ fn an_end_of_file_is_one_while_the_service_lives() {
     assert_eq!(world.program().after_end_of_file(fd), None);
     let foreign = world.kernel.add(Socket::Other);
     assert_eq!(world.program().after_end_of_file(foreign), None);
+}
+
+#[test]
+fn nothing_is_received_from_a_listener_or_an_error_queue() {
+    const MSG_ERRQUEUE: i32 = crate::receive::MSG_ERRQUEUE;
+    let world = World::split();
+    let listener = world.kernel.tcp(Family::V4, None);
+    assert_eq!(world.program().listen(listener, 5), Outcome::Done(0));
+    assert_eq!(
+        world.program().refuses_receive(listener, 0),
+        Some(Errno(ENOTCONN))
+    );
+    let stream = world.kernel.tcp(Family::V4, None);
+    assert_eq!(world.connect(stream, LAN), Outcome::Done(0));
+    assert_eq!(world.program().refuses_receive(stream, 0), None);
+    assert_eq!(
+        world.program().refuses_receive(stream, MSG_ERRQUEUE),
+        Some(Errno(EAGAIN))
+    );
+    // A number that was a listener and is something else now.
+    world
+        .kernel
+        .change(listener, |open| open.socket = Socket::Other);
+    assert_eq!(world.program().refuses_receive(listener, 0), None);
+    assert!(!world.listeners.may_have(listener));
 }
 
 #[test]

@@ -45,6 +45,8 @@ struct Service {
     ends: Mutex<Vec<Weak<End>>>,
     next_port: AtomicU16,
     stop: AtomicBool,
+    /// Set when nobody is served any more: only then listeners may end, as with a process that is killed.
+    gone: AtomicBool,
 }
 
 /// A bound or listening socket of a program.
@@ -97,6 +99,7 @@ impl StandIn {
             ends: Mutex::default(),
             next_port: AtomicU16::new(40_000),
             stop: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
         });
         let control = unix::listen_at(&path)?;
         let thread = thread::spawn({
@@ -140,6 +143,7 @@ impl StandIn {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        self.service.gone.store(true, Ordering::Release);
         lock(&self.service.sockets).clear();
         for end in lock(&self.service.ends)
             .drain(..)
@@ -512,7 +516,7 @@ impl Service {
 
     /// Pushes accepted connections until the program closes its half.
     fn tend(&self, socket: &Socket) {
-        while !self.stop.load(Ordering::Acquire) {
+        while !self.gone.load(Ordering::Acquire) {
             let kernel = socket
                 .kernel_listener
                 .as_ref()

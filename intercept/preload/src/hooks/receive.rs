@@ -5,8 +5,7 @@
 use core::ffi::c_int;
 
 use zt_intercept::Errno;
-use zt_intercept::receive::MSG_ERRQUEUE;
-use zt_socket_rpc::linux::{EAGAIN, ECONNRESET};
+use zt_socket_rpc::linux::ECONNRESET;
 
 use super::fortify;
 use crate::environment::is_active;
@@ -18,6 +17,9 @@ use crate::process::program;
 /// As the C library's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn read(fd: c_int, buffer: *mut u8, count: usize) -> isize {
+    if let Some(errno) = refused(fd, 0) {
+        return fail(errno) as isize;
+    }
     // SAFETY: the program's arguments.
     let result = unsafe { next::read(fd, buffer, count) };
     if result > 0 || !is_active() {
@@ -32,6 +34,9 @@ unsafe extern "C" fn read(fd: c_int, buffer: *mut u8, count: usize) -> isize {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __read_chk(fd: c_int, buffer: *mut u8, count: usize, size: usize) -> isize {
     fortify(count, size);
+    if let Some(errno) = refused(fd, 0) {
+        return fail(errno) as isize;
+    }
     // SAFETY: the program's arguments.
     let result = unsafe { next::__read_chk(fd, buffer, count, size) };
     if result > 0 || !is_active() {
@@ -45,6 +50,9 @@ unsafe extern "C" fn __read_chk(fd: c_int, buffer: *mut u8, count: usize, size: 
 /// As the C library's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn readv(fd: c_int, vector: *const u8, count: c_int) -> isize {
+    if let Some(errno) = refused(fd, 0) {
+        return fail(errno) as isize;
+    }
     // SAFETY: the program's arguments.
     let result = unsafe { next::readv(fd, vector, count) };
     if result > 0 || !is_active() {
@@ -60,8 +68,8 @@ unsafe extern "C" fn readv(fd: c_int, vector: *const u8, count: c_int) -> isize 
 /// As the C library's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn recv(fd: c_int, buffer: *mut u8, count: usize, flags: c_int) -> isize {
-    if is_active() && refuses_error_queue(fd, flags) {
-        return fail(Errno(EAGAIN)) as isize;
+    if let Some(errno) = refused(fd, flags) {
+        return fail(errno) as isize;
     }
     // SAFETY: the program's arguments.
     let result = unsafe { next::recv(fd, buffer, count, flags) };
@@ -83,8 +91,8 @@ unsafe extern "C" fn __recv_chk(
     flags: c_int,
 ) -> isize {
     fortify(count, size);
-    if is_active() && refuses_error_queue(fd, flags) {
-        return fail(Errno(EAGAIN)) as isize;
+    if let Some(errno) = refused(fd, flags) {
+        return fail(errno) as isize;
     }
     // SAFETY: the program's arguments.
     let result = unsafe { next::__recv_chk(fd, buffer, count, size, flags) };
@@ -110,8 +118,8 @@ unsafe extern "C" fn recvfrom(
         // SAFETY: the program's arguments.
         return unsafe { next::recvfrom(fd, buffer, count, flags, address, len) };
     }
-    if refuses_error_queue(fd, flags) {
-        return fail(Errno(EAGAIN)) as isize;
+    if let Some(errno) = refused(fd, flags) {
+        return fail(errno) as isize;
     }
     // SAFETY: the program's promise.
     let room = unsafe { room(address, len) };
@@ -138,8 +146,8 @@ unsafe extern "C" fn __recvfrom_chk(
         // SAFETY: the program's arguments.
         return unsafe { next::__recvfrom_chk(fd, buffer, count, size, flags, address, len) };
     }
-    if refuses_error_queue(fd, flags) {
-        return fail(Errno(EAGAIN)) as isize;
+    if let Some(errno) = refused(fd, flags) {
+        return fail(errno) as isize;
     }
     // SAFETY: the program's promise.
     let room = unsafe { room(address, len) };
@@ -157,8 +165,8 @@ unsafe extern "C" fn recvmsg(fd: c_int, message: *mut u8, flags: c_int) -> isize
         // SAFETY: the program's arguments.
         return unsafe { next::recvmsg(fd, message, flags) };
     }
-    if refuses_error_queue(fd, flags) {
-        return fail(Errno(EAGAIN)) as isize;
+    if let Some(errno) = refused(fd, flags) {
+        return fail(errno) as isize;
     }
     let header = message.cast::<MessageHeader>();
     // SAFETY: the program's promise: a `struct msghdr`.
@@ -224,8 +232,14 @@ unsafe fn room(address: *mut u8, len: *mut u32) -> u32 {
     unsafe { *len }
 }
 
-fn refuses_error_queue(fd: c_int, flags: c_int) -> bool {
-    flags & MSG_ERRQUEUE != 0 && program().has_no_error_queue(fd)
+/// A receive that must not be made.
+#[inline(always)]
+fn refused(fd: c_int, flags: c_int) -> Option<Errno> {
+    if is_active() {
+        program().refuses_receive(fd, flags)
+    } else {
+        None
+    }
 }
 
 /// Whether a vector has room for anything: a receive of nothing returns zero without an end of file.

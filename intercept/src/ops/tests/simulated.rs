@@ -336,6 +336,10 @@ impl Kernel for Simulated {
         Ok(())
     }
 
+    fn shut_sending(&self, _: Fd) -> Result<(), Errno> {
+        self.falter()
+    }
+
     fn send_zeros(&self, fd: Fd, _: usize) -> Result<usize, Errno> {
         self.falter()?;
         // The first fills the buffer.

@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -586,6 +587,44 @@ static void dual_stack(void) {
     close(c), close(only);
 }
 
+static void *shut_soon(void *fd) {
+    pause_ms(100);
+    shutdown(*(int *)fd, SHUT_RDWR);
+    return NULL;
+}
+
+static void misuse(void) {
+    char b[64];
+    struct iovec vector = {b, sizeof b};
+    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+    int l = listener(base + 12, 0);
+    SAY("recv on a listener", recv(l, b, sizeof b, 0));
+    SAY("read on a listener", read(l, b, sizeof b));
+    SAY("readv on a listener", readv(l, &vector, 1));
+    SAY("recvfrom on a listener", recvfrom(l, b, sizeof b, 0, NULL, NULL));
+    SAY("recvmsg on a listener", recvmsg(l, &message, 0));
+    SAY("send on a listener", send(l, b, 1, MSG_NOSIGNAL));
+    SAY("write on a listener", write(l, b, 1));
+    /* None of that took a connection away. */
+    int c = dial(base + 12);
+    SAY("recv with one waiting", recv(l, b, sizeof b, MSG_DONTWAIT));
+    int s = accept(l, NULL, NULL);
+    ok("accepted", s);
+    close(c), close(s);
+    pthread_t thread;
+    pthread_create(&thread, NULL, shut_soon, &l);
+    SAY("accept while another thread shuts down", accept(l, NULL, NULL));
+    pthread_join(thread, NULL);
+    SAY("accept after that", accept(l, NULL, NULL));
+    close(l);
+    int u = tcp(0);
+    SAY("recv unconnected", recv(u, b, 1, 0));
+    SAY("send unconnected", send(u, b, 1, MSG_NOSIGNAL));
+    SAY("accept unconnected", accept(u, NULL, NULL));
+    SAY("shutdown unconnected", shutdown(u, SHUT_RDWR));
+    close(u);
+}
+
 int main(int argc, char **argv) {
     if (argc < 3) return 2;
     host = argv[1];
@@ -597,7 +636,7 @@ int main(int argc, char **argv) {
     struct { const char *name; void (*run)(void); } cases[] = {
         {"refused", refused}, {"non-blocking connect", nonblocking_connect}, {"flags", flags}, {"names", names},
         {"half close", half_close}, {"reset", reset}, {"options", options}, {"messages", messages},
-        {"workers", workers}, {"bulk", bulk}, {"dual stack", dual_stack},
+        {"workers", workers}, {"bulk", bulk}, {"dual stack", dual_stack}, {"misuse", misuse},
     };
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
         printf("== %s\n", cases[i].name);

@@ -14,9 +14,11 @@ fn main() -> ExitCode {
         .next()
         .unwrap_or_else(|| "zerotier-sdk-service".to_owned());
     let arguments: Vec<String> = arguments.collect();
+    // The name alone: directories may be called anything.
+    let name = program.rsplit('/').next().unwrap_or_default();
     match arguments.split_first() {
-        _ if program.contains("zerotier-cli") => cli::run(&program, &arguments),
-        _ if program.contains("zerotier-idtool") => idtool::run(&program, &arguments),
+        _ if name.contains("zerotier-cli") => cli::run(&program, &arguments),
+        _ if name.contains("zerotier-idtool") => idtool::run(&program, &arguments),
         Some((first, rest)) if first == "-q" => cli::run(&program, rest),
         Some((first, rest)) if first == "-i" => idtool::run(&program, rest),
         _ => service::run(&program, &arguments),

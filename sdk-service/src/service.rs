@@ -12,7 +12,7 @@ mod signals;
 mod world;
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -26,6 +26,7 @@ use zt_protocol::NetworkId;
 pub use options::{Invocation, Options, help, parse};
 
 use crate::api::{self, Listeners};
+use crate::broker::socket_path;
 use crate::daemon;
 use crate::engine::EngineConfig;
 use crate::home::{self, Home, LocalConf};
@@ -35,6 +36,9 @@ use crate::shell::{Facts, Shell};
 use environment::Environment;
 use signals::Stop;
 use world::Worlds;
+
+/// What fits into the address of a Unix socket, with its terminating zero.
+const LONGEST_SOCKET_PATH: usize = 107;
 
 /// At the end a full disk gets this many more chances.
 const LAST_RETRIES: usize = 3;
@@ -110,10 +114,7 @@ async fn serve(options: &Options, environment: &Environment, directory: &Path) -
         first: options.port.or(conf.primary_port),
         second: conf.secondary_port,
     };
-    let sockets = environment
-        .sockets
-        .clone()
-        .unwrap_or_else(|| home.directory().to_owned());
+    let sockets = socket_directory(environment, &home)?;
     let up = ports::bring_up(wish, |udp| {
         Ok(EngineConfig {
             identity: identity.clone(),
@@ -212,6 +213,29 @@ async fn serve(options: &Options, environment: &Environment, directory: &Path) -
     );
     info!("stopped");
     Ok(())
+}
+
+/// Where the sockets for programs are made: somebody else's directory must be there, ours is.
+fn socket_directory(environment: &Environment, home: &Home) -> Result<PathBuf> {
+    let directory = match &environment.sockets {
+        Some(directory) => {
+            anyhow::ensure!(
+                directory.is_dir(),
+                "ZT_NC_DIR: {} is not a directory; create or mount it first",
+                directory.display()
+            );
+            directory.clone()
+        }
+        None => home.directory().to_owned(),
+    };
+    let longest = socket_path(&directory, NetworkId(u64::MAX));
+    anyhow::ensure!(
+        longest.as_os_str().len() <= LONGEST_SOCKET_PATH,
+        "{} is too long: with the name of a socket it must not exceed {LONGEST_SOCKET_PATH} bytes; use a shorter home, \
+         or ZT_NC_DIR",
+        directory.display()
+    );
+    Ok(directory)
 }
 
 fn open_api(mut listeners: Listeners, home: &Home, shell: &Rc<Shell>) -> Result<()> {

@@ -160,6 +160,67 @@ fn a_signal_ends_a_service_that_still_waits_for_its_planet() {
 }
 
 #[test]
+fn what_a_killed_service_left_behind_is_no_obstacle() {
+    let place = Place::new();
+    let home = place.home("home");
+    let service = place.start(&home, &["-p9993"]);
+    service.signal("KILL");
+    wait_for("the end", || !service.is_alive());
+    assert!(home.join("zerotier.sock").exists() && home.join("zerotier-one.pid").exists());
+    let away = service.cli(&["info"]);
+    assert_eq!(away.status.code(), Some(1));
+    assert!(text(&away.stdout).starts_with("Error connecting to the ZeroTier service: "));
+    let service = place.start(&home, &["-p9993"]);
+    assert!(service.ask(&["info"]).contains("ONLINE"));
+}
+
+#[test]
+fn the_programs_name_decides_what_it_is() {
+    let place = Place::new();
+    // A directory's name does not.
+    let directory = place.path("zerotier-cli");
+    fs::create_dir(&directory).unwrap();
+    for (name, words, expected) in [
+        ("zerotier-cli", "-h", "zerotier-cli 1.14.1:"),
+        ("zerotier-idtool", "2>&1; true", "zerotier-idtool 1.14.1:"),
+        ("zerotier-sdk-service", "-h", "zerotier-sdk-service 1.14.1:"),
+    ] {
+        let path = directory.join(name);
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_zerotier-sdk-service"), &path).unwrap();
+        let said = place.shell(&format!("{} {words}", path.display()));
+        assert!(said.starts_with(expected), "{name}: {said}");
+    }
+}
+
+#[test]
+fn a_place_for_sockets_must_exist_and_have_a_short_name() {
+    let place = Place::new();
+    let refused = |sockets: &std::path::Path| {
+        let mut command = place.service();
+        let output = command
+            .arg("-p0")
+            .arg(place.home("home"))
+            .env("ZT_NC_DIR", sockets)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        text(&output.stderr)
+    };
+    let message = refused(&place.path("nowhere"));
+    assert!(
+        message.contains("is not a directory; create or mount it first"),
+        "{message}"
+    );
+    let long = place.path(&"x".repeat(100));
+    fs::create_dir(&long).unwrap();
+    let message = refused(&long);
+    assert!(
+        message.contains("is too long: with the name of a socket it must not exceed 107 bytes"),
+        "{message}"
+    );
+}
+
+#[test]
 fn hangup_does_nothing() {
     let place = Place::new();
     let service = place.start(&place.home("home"), &["-p0"]);

@@ -180,7 +180,7 @@ impl<'a, K: Kernel> Program<'a, K> {
     }
 
     /// What the service says now; `None` when it does not answer, or has never heard of the socket.
-    pub(crate) fn query(&self, id: Id) -> Option<Entry> {
+    fn query(&self, id: Id) -> Option<Entry> {
         match self.exchange(&Request::Query { id }, &[]) {
             Ok((Reply::State(entry), descriptor)) => {
                 self.close_all(&[descriptor]);

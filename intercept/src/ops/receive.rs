@@ -4,7 +4,7 @@
 //! with `ECONNRESET`, or was given a buffer for an address.
 
 use zt_socket_rpc::linux::{EAGAIN, ECONNRESET, ENOTCONN};
-use zt_socket_rpc::{Id, Kind, State};
+use zt_socket_rpc::{Kind, State};
 
 use crate::Program;
 use crate::kernel::{Errno, Fd, Kernel, POLLHUP};
@@ -25,7 +25,7 @@ impl<K: Kernel> Program<'_, K> {
             // The error was taken before: a socket that was never connected.
             Some(State::Failed) => Some(Errno(ENOTCONN)),
             Some(State::Connected) | None
-                if self.is_orphaned(fd, id) && self.mark(fd, Mark::ErrorTaken) =>
+                if self.is_orphaned(fd) && self.mark(fd, Mark::ErrorTaken) =>
             {
                 Some(Errno(ECONNRESET))
             }
@@ -33,11 +33,11 @@ impl<K: Kernel> Program<'_, K> {
         }
     }
 
-    /// Whether the service has gone away under a connection. A living service only shuts its half down at the peer's
-    /// end of data; a hang-up means that it has closed it, or that this program has shut down the other direction too.
-    fn is_orphaned(&self, fd: Fd, id: Id) -> bool {
+    /// Whether the service has gone away under a connection. A hang-up means that it has closed its half, which it does
+    /// without a reset in the entry only when both directions have ended in good order, as long as it lives.
+    fn is_orphaned(&self, fd: Fd) -> bool {
         matches!(self.kernel.wait(fd, 0, 0), Ok(events) if events & POLLHUP != 0)
-            && self.query(id).is_none()
+            && self.kernel.table().map(|table| table.instance()) != self.answering_instance()
     }
 
     /// A receive failed with `ECONNRESET`: the errno to show.

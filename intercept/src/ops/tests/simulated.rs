@@ -12,7 +12,7 @@ use zt_socket_rpc::linux::*;
 use zt_socket_rpc::table::{TABLE_WORDS, Table, TableWriter};
 use zt_socket_rpc::{Entry, Family, MAX_MESSAGE, Name, Prefix, Reply, Request};
 
-use crate::kernel::{EpollEvent, Errno, Fd, Kernel, Received, Waiting};
+use crate::kernel::{EpollEvent, Errno, Fd, Kernel, POLLHUP, Received, Waiting};
 use crate::native::{TCP_STATE_CLOSE, TCP_STATE_LISTEN};
 use crate::sockaddr::{encode, parse, wildcard};
 
@@ -60,6 +60,7 @@ pub(super) struct Simulated {
     pub(super) fail_after: Cell<Option<u32>>,
     pub(super) privileged: Cell<bool>,
     pub(super) slept: Cell<i32>,
+    pub(super) hung_up: Cell<bool>,
     stamp: Cell<u64>,
     table: Box<[AtomicU64; TABLE_WORDS]>,
     next_random: Cell<u8>,
@@ -84,6 +85,7 @@ impl Simulated {
             fail_after: Cell::new(None),
             privileged: Cell::new(false),
             slept: Cell::new(0),
+            hung_up: Cell::new(false),
             stamp: Cell::new(7),
             table,
             next_random: Cell::new(1),
@@ -410,7 +412,11 @@ impl Kernel for Simulated {
 
     fn wait(&self, _: Fd, events: i16, _: i32) -> Result<i16, Errno> {
         self.falter()?;
-        Ok(events)
+        Ok(if self.hung_up.get() {
+            events | POLLHUP
+        } else {
+            events
+        })
     }
 
     fn sleep(&self, milliseconds: i32) {

@@ -11,6 +11,9 @@ use crate::time::Instant;
 
 /// How long a pair of ports rests, as in Linux.
 const REST: Duration = Duration::from_secs(60);
+/// How long it rests at least, before this side may open another connection between the same ports: the peer, having
+/// closed last, keeps nothing of the old one but for a lost acknowledgement, which a second is enough to repeat.
+const SHORT_REST: Duration = Duration::from_secs(1);
 /// Entries at most; the oldest goes first, as it is the least likely to be spoken of again.
 const CAPACITY: usize = 32_768;
 
@@ -77,8 +80,15 @@ impl TimeWait {
         }
     }
 
-    pub(crate) fn contains(&self, tuple: &Tuple) -> bool {
-        self.entries.contains_key(tuple)
+    /// Whether this side may not yet open a connection between these ports.
+    pub(crate) fn forbids(&self, now: Instant, tuple: &Tuple) -> bool {
+        let entry = self.entries.get(tuple);
+        entry.is_some_and(|entry| entry.until > now + (REST - SHORT_REST))
+    }
+
+    /// Forgets a connection, because this side opens another between the same ports.
+    pub(crate) fn forget(&mut self, tuple: &Tuple) {
+        self.entries.remove(tuple);
     }
 
     /// Takes a segment for a connection that no flow has. `listening`: a SYN would find a listener.
@@ -208,7 +218,16 @@ mod tests {
             receive(&mut table, Instant(1), ACK, 500),
             Verdict::Ignored
         ));
-        assert!(table.contains(&tuple(7)));
+        assert!(table.forbids(Instant(1), &tuple(7)));
+    }
+
+    #[test]
+    fn this_side_may_open_another_connection_after_a_second() {
+        let mut table = table();
+        assert!(table.forbids(Instant(999_999), &tuple(7)));
+        assert!(!table.forbids(Instant(1_000_000), &tuple(7)));
+        table.forget(&tuple(7));
+        assert!(table.entries.is_empty());
     }
 
     #[test]

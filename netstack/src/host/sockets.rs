@@ -178,6 +178,7 @@ impl Host {
             self.counters.no_memory += 1;
             ConnectError::NoBuffers
         })?;
+        self.time_wait.forget(&Tuple::new(local, remote));
         let id = self.add_flow(tcp, local, remote, way.hop, Origin::Connect);
         self.queue_turn(id);
         Ok(id)
@@ -185,7 +186,9 @@ impl Host {
 
     fn is_free(&self, local: SocketAddr, remote: SocketAddr) -> bool {
         let tuple = Tuple::new(local, remote);
-        local != remote && !self.demux.contains_key(&tuple) && !self.time_wait.contains(&tuple)
+        local != remote
+            && !self.demux.contains_key(&tuple)
+            && !self.time_wait.forbids(self.now, &tuple)
     }
 
     /// The next port that satisfies. In order, so that a port rests as long as possible between two uses.

@@ -179,6 +179,32 @@ for n in range(100):
     assert!(service.is_alive());
 }
 
+#[test]
+fn metrics_are_prometheus_text() {
+    let place = Place::new();
+    let service = place.start(&place.home("home"), &["-p9993"]);
+    service.ask(&["join", "1122334455667788"]);
+    let page = service.ask(&["/metrics"]);
+    for line in [
+        "zt_online 1",
+        "zt_num_networks 1",
+        r#"zt_program_connections{network_id="1122334455667788"} 0"#,
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line}: {page}");
+    }
+    // Every sample belongs to the family announced before it.
+    let mut family = String::new();
+    for line in page.lines() {
+        match line.strip_prefix("# TYPE ") {
+            Some(kind) => family = kind.split(' ').next().unwrap().to_owned(),
+            None => assert!(
+                line.starts_with("# HELP ") || line.starts_with(&family),
+                "{line}"
+            ),
+        }
+    }
+}
+
 /// The shape of a value: its keys and the kinds of their values; lists by their first item.
 fn shape(value: &Value) -> Value {
     match value {

@@ -60,7 +60,7 @@ address=$(grep -oE '([0-9]+\.){3}[0-9]+' "${TMPDIR:-/tmp}/$WEB" | head -n 1)
 rm -f "${TMPDIR:-/tmp}/$WEB"
 
 say "its page, fetched over the LAN by a second container"
-page=$(zt-run -q --network "$LAN" zt-test/curl curl -sS -m 20 "http://$address/")
+page=$(zt-run -q --network "$LAN" zt-test/curl curl -sS -m 20 --retry 20 --retry-delay 1 --retry-connrefused "http://$address/")
 printf '%s\n' "$page" | head -n 5
 case $page in *nginx*) ;; *) echo "demo: that is not nginx's page" >&2; exit 1 ;; esac
 

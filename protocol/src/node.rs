@@ -101,6 +101,12 @@ impl Node {
         self.vl2.join(now, &mut self.vl1, network, cached);
     }
 
+    /// Sets the secret that is shown to the controller of a joined network, which may authorise
+    /// this node because of it (VL2 §5.4).
+    pub fn set_join_token(&mut self, now: Time, network: NetworkId, token: Option<String>) {
+        self.vl2.set_join_token(now, &mut self.vl1, network, token);
+    }
+
     /// Leaves a network; `false` if it was not joined.
     pub fn leave(&mut self, network: NetworkId) -> bool {
         self.vl2.leave(network)

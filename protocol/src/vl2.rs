@@ -131,6 +131,22 @@ impl Vl2 {
         self.request_config(now, vl1, id);
     }
 
+    pub(crate) fn set_join_token(
+        &mut self,
+        now: Time,
+        vl1: &mut Vl1,
+        id: NetworkId,
+        token: Option<String>,
+    ) {
+        if let Some(network) = self.networks.get_mut(&id)
+            && network.token != token
+        {
+            network.token = token;
+            network.request.restart(now);
+            self.request_due(now, vl1);
+        }
+    }
+
     pub(crate) fn leave(&mut self, id: NetworkId) -> bool {
         let left = self.networks.remove(&id).is_some();
         if left {

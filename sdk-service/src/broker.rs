@@ -4,7 +4,7 @@
 //! and moves bytes between pairs and the flows of the network's host. It has no protocol of its own and
 //! buffers nothing. Whatever a program sends is hostile input: parsed totally, counted, bounded.
 //!
-//! [`Broker`] is driven by the engine: readiness and the host's events go in, [`Broker::run`] moves
+//! `Broker` is driven by the engine: readiness and the host's events go in, `Broker::run` moves
 //! bytes for a turn.
 
 mod accepting;
@@ -12,6 +12,7 @@ mod budget;
 mod control;
 mod counters;
 mod descriptor;
+mod disposal;
 mod listener;
 mod listening;
 mod outcomes;
@@ -21,6 +22,7 @@ mod stream;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::num::NonZeroU64;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,6 +36,7 @@ use crate::engine::slots::{Key, Slots};
 pub(crate) use budget::Budget;
 use control::{Accepted, Call, ControlSocket};
 use counters::Counters;
+use disposal::Disposal;
 use listener::Listener;
 use stream::{Stream, Verdict};
 
@@ -71,6 +74,7 @@ pub(crate) struct Broker {
     /// Listeners wait for descriptors, or for room that nothing announces.
     starved: bool,
     retry_at: Option<Instant>,
+    disposal: Disposal,
     counters: Counters,
 }
 
@@ -116,6 +120,7 @@ impl Broker {
             dying: Vec::new(),
             starved: false,
             retry_at: None,
+            disposal: Disposal::default(),
             counters: Counters::default(),
         })
     }
@@ -233,11 +238,13 @@ impl Broker {
             self.close_stream(turn, key, Ending::Over);
             return;
         };
-        let verdict = stream.run(&mut flow);
+        let mut strays = Vec::new();
+        let verdict = stream.run(&mut flow, &mut strays);
         if stream.blocked && !was_blocked {
             turn.poller
                 .change(&stream.fd, token, Interest::EdgeWithRoom);
         }
+        self.dispose_strays(strays);
         match verdict {
             Verdict::Idle | Verdict::Blocked => {}
             Verdict::Again => self.enqueue(Socket::Stream(key)),
@@ -247,11 +254,26 @@ impl Broker {
         }
     }
 
+    /// Closes what a program attached to bytes that are none of a request.
+    fn dispose_strays(&mut self, strays: Vec<OwnedFd>) {
+        self.counters.stray_descriptors += strays.len() as u64;
+        strays
+            .into_iter()
+            .for_each(|stray| self.disposal.dispose(stray));
+    }
+
     /// Ends a connection on our side: the pair, the records, the flow.
     fn close_stream(&mut self, turn: &mut Turn<'_>, key: Key, ending: Ending) {
-        let Some(stream) = self.streams.remove(key) else {
-            return;
-        };
+        if let Some(stream) = self.release_stream(turn, key, ending)
+            && !stream.is_read_out()
+        {
+            self.disposal.hang_up(stream.fd);
+        }
+    }
+
+    /// Ends a connection but for the closing of the pair.
+    fn release_stream(&mut self, turn: &mut Turn<'_>, key: Key, ending: Ending) -> Option<Stream> {
+        let stream = self.streams.remove(key)?;
         turn.poller.remove(&stream.fd);
         self.by_id.remove(&stream.id);
         self.by_flow.remove(&stream.flow);
@@ -271,6 +293,7 @@ impl Broker {
                 Ending::Abort => flow.abort(),
             }
         }
+        Some(stream)
     }
 
     /// To be called when the host's frames were taken for this turn.

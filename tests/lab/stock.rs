@@ -40,7 +40,13 @@ impl<'a> Stock<'a> {
         };
         let _ = idtool(&["generate", "identity.secret", "identity.public"]);
         let endpoint = format!("{}/9993", host.address());
-        let _ = idtool(&["makeplanet", "planet", "planet.secret", "identity.public", &endpoint]);
+        let _ = idtool(&[
+            "makeplanet",
+            "planet",
+            "planet.secret",
+            "identity.public",
+            &endpoint,
+        ]);
         Self::start(binary, host, &home.join("planet"))
     }
 

@@ -35,7 +35,7 @@ fn losing_a_tenth_of_the_datagrams_leaves_the_address_within_two_seconds() {
         let network = make_network(&mut lan);
         lan.authorize(network, A, true);
         let mut state = seed;
-        lan.lose = Box::new(move |_, _, _| random(&mut state) % 10 == 0);
+        lan.lose = Box::new(move |_, _, _| random(&mut state).is_multiple_of(10));
         lan.join(A, network);
         let took = lan.run_until(10 * SECOND, |lan| lan.is_up(A, network));
         assert!(took <= 2 * SECOND, "seed {seed}: {took:?}");
@@ -109,6 +109,25 @@ fn a_public_network_takes_everybody() {
     lan.run_until(SECOND, |lan| lan.is_up(A, network) && lan.is_up(B, network));
     assert!(lan.status(A, network).public);
     assert_ne!(lan.ipv4(A, network), lan.ipv4(B, network));
+}
+
+#[test]
+fn a_token_opens_a_private_network() {
+    let mut lan = Lan::new(2);
+    let network = make_network(&mut lan);
+    let path = format!("/controller/network/{network}");
+    lan.post(&path, json!({ "authTokens": { "sesame": 0 } }));
+    for (who, token) in [(A, "sesame"), (B, "barley")] {
+        lan.join(who, network);
+        lan.run(3 * SECOND);
+        assert_eq!(lan.status(who, network).status, Status::AccessDenied);
+        let now = lan.now;
+        lan.node(who)
+            .set_join_token(now, network, Some(token.to_owned()));
+        lan.run(SECOND);
+    }
+    assert!(lan.is_up(A, network));
+    assert_eq!(lan.status(B, network).status, Status::AccessDenied);
 }
 
 #[test]

@@ -32,7 +32,7 @@ impl Vl2 {
         if id.is_ad_hoc() {
             return self.configure_ad_hoc(now, vl1, id);
         }
-        let metadata = metadata();
+        let metadata = metadata(network.token.as_deref());
         if controller == self.own {
             self.events.push_back(Event::ConfigRequest(ConfigRequest {
                 network: id,
@@ -456,7 +456,7 @@ const PLATFORM: &str = match cfg!(target_arch = "aarch64") {
 };
 
 /// What a controller may want to know of our software (VL2 §2.1).
-fn metadata() -> Vec<u8> {
+fn metadata(token: Option<&str>) -> Vec<u8> {
     let mut metadata = Dictionary::new();
     for (key, value) in [
         ("v", 7),
@@ -475,6 +475,9 @@ fn metadata() -> Vec<u8> {
         metadata.push_integer(key, value);
     }
     metadata.push("o", PLATFORM);
+    if let Some(token) = token {
+        metadata.push("a", format!("token:{token}"));
+    }
     metadata.to_bytes()
 }
 
@@ -484,6 +487,6 @@ mod tests {
 
     #[test]
     fn the_metadata_are_those_of_a_stock_client() {
-        assert_eq!(metadata().len(), 263, "VL2 appendix A");
+        assert_eq!(metadata(None).len(), 263, "VL2 appendix A");
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Network {
     pub(super) config_since: Time,
     /// Why the controller does not give us a configuration.
     pub(super) failure: Option<Status>,
+    /// A secret that may open the network for us.
+    pub(super) token: Option<String>,
     pub(super) request: RequestTimer,
     pub(super) assembly: Assembly,
     pub(super) members: HashMap<Address, Membership>,
@@ -50,6 +52,7 @@ impl Network {
             config: None,
             config_since: Time::NEVER,
             failure: None,
+            token: None,
             request: RequestTimer::new(now),
             assembly: Assembly::default(),
             members: HashMap::new(),

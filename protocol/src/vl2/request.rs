@@ -68,6 +68,12 @@ impl RequestTimer {
         self.attempts = 0;
     }
 
+    /// The request itself changed: it is due now.
+    pub(super) fn restart(&mut self, now: Time) {
+        self.due = now;
+        self.attempts = 0;
+    }
+
     /// Something changed that makes an answer likely: the timer is due now, unless a request is
     /// on its way.
     pub(super) fn hurry(&mut self, now: Time) {
@@ -75,8 +81,7 @@ impl RequestTimer {
             .last_sent
             .is_none_or(|last| now.is_due(last, ROUND_TRIP))
         {
-            self.due = now;
-            self.attempts = 0;
+            self.restart(now);
         }
     }
 }

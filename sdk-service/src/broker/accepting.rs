@@ -87,6 +87,7 @@ impl Broker {
             };
             match listener.push_held() {
                 Push::Done => {}
+                Push::Gone(descriptor) => self.disposal.dispose(descriptor),
                 Push::Full => {
                     return turn
                         .poller
@@ -244,9 +245,13 @@ impl Broker {
             return;
         };
         turn.poller.remove(&listener.fd);
+        self.disposal.hang_up(listener.fd);
         if let Some(kernel) = &listener.kernel {
             // The program may hold copies of it: it would stay in the set.
             turn.poller.remove(kernel);
+        }
+        if let Some((_, descriptor)) = listener.held {
+            self.disposal.dispose(descriptor);
         }
         turn.host.unlisten(listener.host_listener);
         self.by_id.remove(&listener.id);

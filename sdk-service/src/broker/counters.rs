@@ -24,6 +24,8 @@ counters! {
     malformed,
     /// Requests with the wrong number or kind of descriptors.
     wrong_descriptors,
+    /// Descriptors that programs attached to bytes of a connection.
+    stray_descriptors,
     /// Requests that name a socket that exists already, or one that does not.
     wrong_id,
     /// Requests refused because too many descriptors are held already.

@@ -39,10 +39,12 @@ pub(super) struct Listener {
 }
 
 /// What became of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Push {
-    /// The program has it.
+    /// The program has it, or there is none.
     Done,
+    /// Nobody listens any more: the connection ends.
+    Gone(OwnedFd),
     /// The queue is full; the kernel will tell when it is not.
     Full,
     /// Too many descriptors are on their way between processes; nothing will tell when they are not.
@@ -55,17 +57,18 @@ impl Listener {
         let Some((record, descriptor)) = &self.held else {
             return Push::Done;
         };
-        match descriptor::send_message(&self.fd, &record.emit(), Some(descriptor.as_fd())) {
+        let sent = descriptor::send_message(&self.fd, &record.emit(), Some(descriptor.as_fd()));
+        match sent {
             Err(Errno::AGAIN | Errno::NOBUFS) => {
                 self.blocked = true;
-                Push::Full
+                return Push::Full;
             }
-            Err(Errno::TOOMANYREFS | Errno::NOMEM) => Push::TryLater,
-            // On any other error nobody listens any more, and the connection ends with the descriptor.
-            _ => {
-                self.held = None;
-                Push::Done
-            }
+            Err(Errno::TOOMANYREFS | Errno::NOMEM) => return Push::TryLater,
+            _ => {}
+        }
+        match self.held.take() {
+            Some((_, descriptor)) if sent.is_err() => Push::Gone(descriptor),
+            _ => Push::Done,
         }
     }
 

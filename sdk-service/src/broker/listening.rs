@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use zt_netstack::{ListenAddr, ListenError, ListenerId};
-use zt_socket_rpc::{Bind, Entry, Id, Kind as SocketKind, Listen, Name, State};
+use zt_socket_rpc::{Bind, Entry, Id, Kind as SocketKind, Listen, State};
 
 use super::listener::Listener;
 use super::requests::Answer;
@@ -121,16 +121,6 @@ impl Broker {
             kernel,
             backlog,
         } = wanted;
-        let name = Name {
-            kind: SocketKind::Listener,
-            id,
-        };
-        if !descriptor::is_named(&half, name)
-            || !kernel.as_ref().is_none_or(descriptor::is_kernel_listener)
-        {
-            self.counters.wrong_descriptors += 1;
-            return Answer::None;
-        }
         if self.by_id.contains_key(&id) || self.table.reader().entry(id.tag()).is_some() {
             self.counters.wrong_id += 1;
             return Answer::None;

@@ -1,5 +1,7 @@
 //! What becomes of flows: connected, refused, reset.
 
+use std::os::fd::OwnedFd;
+
 use rustix::io::Errno;
 use zt_netstack::{ConnectFailure, FlowId, ResetReason};
 use zt_socket_rpc::{Reply, State};
@@ -26,10 +28,12 @@ impl Broker {
         stream.entry.state = State::Connected;
         // The entry first: whoever is woken by the room in the pair looks into it.
         self.table.update(stream.id.tag(), &stream.entry);
-        stream.unplug(connecting.plug);
+        let mut strays = Vec::new();
+        stream.unplug(connecting.plug, &mut strays);
         if let (Some(connection), Some(local)) = (connecting.answer, stream.entry.local) {
             reply(&connection, &Reply::Done { local }, None);
         }
+        self.dispose_strays(strays);
         self.counters.connected += 1;
         self.enqueue(Socket::Stream(key));
     }
@@ -60,17 +64,20 @@ impl Broker {
             .take()
             .and_then(|connecting| connecting.answer);
         self.counters.failed += 1;
-        // The pair is closed with the plug unread before anybody is told.
-        self.close_stream(turn, key, Ending::Over);
-        if let Some(connection) = answer {
-            reply(
-                &connection,
-                &Reply::Failed {
-                    errno: errno.raw_os_error(),
-                },
-                None,
-            );
+        if let Some(stream) = self.release_stream(turn, key, Ending::Over) {
+            self.fail(stream.fd, answer, errno);
         }
+    }
+
+    /// Closes the pair of a connection that did not come to be, with the plug unread, and then tells
+    /// who waits.
+    pub(super) fn fail(&mut self, half: OwnedFd, answer: Option<OwnedFd>, errno: Errno) {
+        self.disposal.dispose_then(half, move || {
+            if let Some(connection) = answer {
+                let errno = errno.raw_os_error();
+                reply(&connection, &Reply::Failed { errno }, None);
+            }
+        });
     }
 
     /// A connection was lost.

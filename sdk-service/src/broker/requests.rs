@@ -23,39 +23,47 @@ impl Broker {
             uid,
             message,
         } = call;
-        let request = match Request::parse(message.bytes()) {
-            Ok(request) if !message.truncated => request,
-            Ok(_) => return self.counters.wrong_descriptors += 1,
-            // A connection that was closed without a message is nothing to count.
-            Err(_) if message.length == 0 => return,
-            Err(malformed) => {
-                tracing::debug!(uid, %malformed, "request not understood");
-                return self.counters.malformed += 1;
-            }
+        let request = Request::parse(message.bytes());
+        let is_honest = match &request {
+            Ok(request) => !message.truncated && has_its_descriptors(request, &message.descriptors),
+            Err(_) => false,
         };
-        let mut descriptors = message.descriptors.into_iter();
-        let attached = (descriptors.next(), descriptors.next(), descriptors.next());
-        match (request, attached) {
-            (Request::Hello, (None, None, None)) => self.hello(&connection),
-            (Request::Connect(connect), (Some(half), None, None)) => {
-                self.connect(turn, uid, connect, half, connection);
+        let (Ok(request), true) = (request, is_honest) else {
+            match request {
+                Ok(_) => self.counters.wrong_descriptors += 1,
+                // A connection that was closed without a message is nothing to count.
+                Err(_) if message.length == 0 && message.descriptors.is_empty() => {}
+                Err(malformed) => {
+                    tracing::debug!(uid, %malformed, "request not understood");
+                    self.counters.malformed += 1;
+                }
             }
-            (Request::Bind(bind), (Some(half), None, None)) => {
+            message
+                .descriptors
+                .into_iter()
+                .for_each(|stray| self.disposal.dispose(stray));
+            return self.disposal.hang_up(connection);
+        };
+        self.counters.requests += 1;
+        let mut descriptors = message.descriptors.into_iter();
+        let (half, kernel) = (descriptors.next(), descriptors.next());
+        match (request, half) {
+            (Request::Connect(connect), Some(half)) => {
+                return self.connect(turn, uid, connect, half, connection);
+            }
+            (Request::Bind(bind), Some(half)) => {
                 let result = self.bind(turn, uid, &bind, half);
                 self.answer(&connection, result);
             }
-            (Request::Listen(listen), (half, kernel, None))
-                if kernel.is_some() == listen.kernel_listener
-                    && (half.is_some() || kernel.is_none()) =>
-            {
+            (Request::Listen(listen), half) => {
                 let result = self.listen(turn, uid, &listen, half, kernel);
                 self.answer(&connection, result);
             }
-            (Request::SetOption(option), (None, None, None)) => self.set_option(turn, &option),
-            (Request::Query { id }, (None, None, None)) => self.query(&connection, id),
-            _ => return self.counters.wrong_descriptors += 1,
+            (Request::SetOption(option), _) => self.set_option(turn, &option),
+            (Request::Query { id }, _) => self.query(&connection, id),
+            _ => self.hello(&connection),
         }
-        self.counters.requests += 1;
+        self.disposal.hang_up(connection);
     }
 
     fn hello(&self, connection: &OwnedFd) {
@@ -76,13 +84,6 @@ impl Broker {
         half: OwnedFd,
         connection: OwnedFd,
     ) {
-        let name = Name {
-            kind: SocketKind::Stream,
-            id: connect.id,
-        };
-        if !descriptor::is_named(&half, name) {
-            return self.counters.wrong_descriptors += 1;
-        }
         let mut entry = Entry {
             kind: SocketKind::Stream,
             state: State::Connecting,
@@ -95,9 +96,16 @@ impl Broker {
         if self.by_id.contains_key(&connect.id)
             || self.table.insert(connect.id.tag(), &entry).is_err()
         {
-            return self.counters.wrong_id += 1;
+            self.counters.wrong_id += 1;
+            self.disposal.hang_up(half);
+            return self.disposal.hang_up(connection);
         }
-        let answer = connect.wait.then_some(connection);
+        let answer = if connect.wait {
+            Some(connection)
+        } else {
+            self.disposal.hang_up(connection);
+            None
+        };
         let begun = match turn.budget.take(uid, 1 + usize::from(connect.wait)) {
             Ok(lease) => match turn.host.connect(turn.now, connect.remote, connect.local) {
                 Ok(flow) => Ok((lease, flow)),
@@ -116,11 +124,7 @@ impl Broker {
                 self.table.update(connect.id.tag(), &entry);
                 self.table.retire(connect.id.tag());
                 self.counters.failed += 1;
-                // With the plug unread, so that the program's half reports an error.
-                drop(half);
-                if let Some(connection) = answer {
-                    reply(&connection, &Reply::Failed { errno: entry.errno }, None);
-                }
+                self.fail(half, answer, errno);
                 return;
             }
         };
@@ -215,6 +219,26 @@ impl Broker {
                 None,
             ),
         }
+    }
+}
+
+/// Whether the descriptors are those that the request must have, by number, kind and name.
+fn has_its_descriptors(request: &Request, descriptors: &[OwnedFd]) -> bool {
+    let is_half = |half: &OwnedFd, kind, id| descriptor::is_named(half, Name { kind, id });
+    match (request, descriptors) {
+        (Request::Connect(connect), [half]) => is_half(half, SocketKind::Stream, connect.id),
+        (Request::Bind(bind), [half]) => is_half(half, SocketKind::Listener, bind.id),
+        (Request::Listen(listen), []) => !listen.kernel_listener,
+        (Request::Listen(listen), [half]) => {
+            !listen.kernel_listener && is_half(half, SocketKind::Listener, listen.id)
+        }
+        (Request::Listen(listen), [half, kernel]) => {
+            listen.kernel_listener
+                && is_half(half, SocketKind::Listener, listen.id)
+                && descriptor::is_kernel_listener(kernel)
+        }
+        (Request::Hello | Request::SetOption(_) | Request::Query { .. }, []) => true,
+        _ => false,
     }
 }
 

@@ -6,12 +6,12 @@
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use rustix::net::{SendFlags, Shutdown};
 use zt_netstack::{FlowId, FlowRef, KeepAlive};
 use zt_socket_rpc::{Entry, Id, Options};
 
 use super::budget::Lease;
-use super::descriptor::is_hung_up;
+use super::descriptor::{self, is_hung_up};
 
 /// Bytes a stream may move in each direction before the others have their turn.
 const TURN: usize = 512 << 10;
@@ -107,18 +107,14 @@ impl Stream {
     }
 
     /// Takes the plug out of the pair: the program's half becomes writable.
-    pub(super) fn unplug(&mut self, plug: u32) {
+    pub(super) fn unplug(&mut self, plug: u32, strays: &mut Vec<OwnedFd>) {
         let mut scrap = [0_u8; 16 << 10];
         let mut left = plug as usize;
         while left > 0 {
             let room = left.min(scrap.len());
-            match rustix::net::recv(
-                &self.fd,
-                scrap.get_mut(..room).unwrap_or_default(),
-                RecvFlags::DONTWAIT,
-            ) {
-                Ok((0, _)) => break,
-                Ok((count, _)) => left -= count,
+            match descriptor::read(&self.fd, scrap.get_mut(..room).unwrap_or_default(), strays) {
+                Ok(0) => break,
+                Ok(count) => left -= count,
                 Err(Errno::INTR) => {}
                 // Less was there than announced: what comes later is data.
                 Err(_) => break,
@@ -127,10 +123,15 @@ impl Stream {
         self.readable = true;
     }
 
+    /// Whether the program's half was read to its end: closing ours cannot meet anything unread.
+    pub(super) fn is_read_out(&self) -> bool {
+        self.input != Input::Open
+    }
+
     /// Moves bytes both ways for one turn.
-    pub(super) fn run(&mut self, flow: &mut FlowRef<'_>) -> Verdict {
+    pub(super) fn run(&mut self, flow: &mut FlowRef<'_>, strays: &mut Vec<OwnedFd>) -> Verdict {
         let delivered = self.deliver(flow);
-        let pulled = self.pull(flow);
+        let pulled = self.pull(flow, strays);
         if self.flow_ended {
             return match delivered {
                 Progress::Partial => Verdict::Again,
@@ -155,11 +156,11 @@ impl Stream {
     }
 
     /// Program → peer.
-    fn pull(&mut self, flow: &mut FlowRef<'_>) -> Progress {
+    fn pull(&mut self, flow: &mut FlowRef<'_>, strays: &mut Vec<OwnedFd>) -> Progress {
         let mut turn = TURN;
         while self.readable {
             if self.input != Input::Open || self.flow_ended {
-                self.look_for_reset();
+                self.look_for_reset(strays);
                 return Progress::Drained;
             }
             if turn == 0 {
@@ -171,8 +172,7 @@ impl Stream {
             let mut result = Err(Errno::AGAIN);
             flow.send_with(|room| {
                 let room = room.get_mut(..turn.min(room.len())).unwrap_or_default();
-                result =
-                    rustix::net::recv(&self.fd, room, RecvFlags::DONTWAIT).map(|(count, _)| count);
+                result = descriptor::read(&self.fd, room, strays);
                 result.unwrap_or(0)
             });
             match result {
@@ -194,10 +194,10 @@ impl Stream {
     }
 
     /// After the program's direction ended, the pair can only still tell that bytes were left unread.
-    fn look_for_reset(&mut self) {
+    fn look_for_reset(&mut self, strays: &mut Vec<OwnedFd>) {
         self.readable = false;
         let mut byte = [0_u8; 1];
-        match rustix::net::recv(&self.fd, &mut byte, RecvFlags::DONTWAIT) {
+        match descriptor::read(&self.fd, &mut byte, strays) {
             Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
             Err(_) => self.input = Input::Reset,
         }

@@ -168,6 +168,7 @@ impl Rig {
         while quiet < 3 {
             quiet = if self.turn() { 0 } else { quiet + 1 };
         }
+        self.broker.disposal.finish();
     }
 
     /// Lets time pass, running every timer on the way.

@@ -27,8 +27,6 @@ use crate::udp::{Outgoing, SendOutcome, SocketId, UdpEdge};
 const EVENTS: usize = 256;
 /// Rounds of filling and emptying the node's outbox before input has its turn again.
 const TRANSMIT_ROUNDS: usize = 8;
-/// What peers may have in flight towards one flow, as a share of the smallest UDP receive buffer.
-const FLOWS_A_BUFFER: usize = 2;
 /// Below this a window is useless.
 const MIN_WINDOW: usize = 64 << 10;
 
@@ -92,7 +90,7 @@ impl Engine {
                 "controller record left alone"
             );
         }
-        let window = (edge.receive_buffer() / FLOWS_A_BUFFER).max(MIN_WINDOW);
+        let window = edge.receive_buffer().max(MIN_WINDOW);
         Ok(Self {
             node: Node::new(now.time, config.identity, config.planet, seed()?),
             controller,

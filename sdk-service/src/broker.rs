@@ -191,6 +191,7 @@ impl Broker {
             return;
         };
         stream.readable |= ready.readable;
+        stream.ending |= ready.ending;
         stream.hung_up |= ready.hung_up;
         if ready.writable && stream.blocked {
             stream.blocked = false;

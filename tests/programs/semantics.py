@@ -309,6 +309,7 @@ def listener_names_its_errors(peer, absent):
 @case
 def accept4_flags(peer, absent):
     s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # an earlier run's connections may linger
     s.bind(("", 24003))
     s.listen(5)
     trace = []
@@ -384,6 +385,7 @@ def silence(peer, absent):
 @case
 def peek_and_waitall(peer, absent):
     s = connected(peer, b"e")
+    s.settimeout(None)
     s.sendall(b"abcdef")
     trace = [outcome(s.recv, 3, socket.MSG_PEEK | socket.MSG_WAITALL)]
     s.sendall(b"ghijkl")

@@ -27,6 +27,8 @@ pub(super) struct Stream {
     pub(super) connecting: Option<Connecting>,
     /// The pair may have bytes, or an end, to read.
     pub(super) readable: bool,
+    /// The program's direction was seen to end behind what waits in the pair.
+    pub(super) ending: bool,
     /// The pair is full.
     pub(super) blocked: bool,
     /// Nobody holds the program's half any more.
@@ -95,6 +97,7 @@ impl Stream {
             entry,
             connecting,
             readable: false,
+            ending: false,
             blocked: false,
             hung_up: false,
             queued: false,
@@ -170,8 +173,10 @@ impl Stream {
                 return Progress::Full;
             }
             let mut result = Err(Errno::AGAIN);
+            let (mut offered, known_strays) = (0, strays.len());
             flow.send_with(|room| {
                 let room = room.get_mut(..turn.min(room.len())).unwrap_or_default();
+                offered = room.len();
                 result = descriptor::read(&self.fd, room, strays);
                 result.unwrap_or(0)
             });
@@ -181,7 +186,14 @@ impl Stream {
                     self.input = Input::Finished;
                     flow.finish();
                 }
-                Ok(count) => turn -= count,
+                Ok(count) => {
+                    turn -= count;
+                    // Less than asked for is all there was, and what comes later is announced anew. An
+                    // end was announced already, and a read stops at descriptors.
+                    if count < offered && !self.ending && strays.len() == known_strays {
+                        self.readable = false;
+                    }
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => self.readable = false,
                 Err(_) => {

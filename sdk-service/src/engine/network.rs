@@ -168,6 +168,7 @@ impl Network {
         {
             self.host.handle_timeout(now.instant);
         }
+        self.take_events(poller, budget, now);
         let mut turn = Turn {
             poller,
             host: &mut self.host,

@@ -91,6 +91,8 @@ impl Token {
 pub(crate) struct Ready {
     /// Bytes, a connection, or an end of file wait.
     pub(crate) readable: bool,
+    /// The other end sends no more after what waits.
+    pub(crate) ending: bool,
     /// There is room again.
     pub(crate) writable: bool,
     /// Both directions are over: nobody holds the other end.
@@ -195,8 +197,10 @@ impl Events {
             let (data, flags) = (event.data, event.flags);
             let error = flags.contains(EventFlags::ERR);
             let hung_up = flags.contains(EventFlags::HUP);
+            let ending = error || hung_up || flags.contains(EventFlags::RDHUP);
             let ready = Ready {
-                readable: error || hung_up || flags.intersects(EventFlags::IN | EventFlags::RDHUP),
+                readable: ending || flags.contains(EventFlags::IN),
+                ending,
                 writable: error || hung_up || flags.contains(EventFlags::OUT),
                 hung_up,
             };

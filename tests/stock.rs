@@ -1,7 +1,7 @@
 //! Our node among stock zerotier-one nodes, where `ZT_ONE` names a stock binary.
 //!
-//! Stock software is not part of this project and its package is not in Debian, so these tests
-//! say that they had no peer and end when the variable is unset.
+//! Stock software is not part of this project and its package is not in Debian: without the
+//! variable these tests are reported as ignored, with it `make test` includes them.
 
 use std::path::Path;
 use std::process::Command;
@@ -121,11 +121,9 @@ fn exchange(stock: &Stock<'_>, ours: &Service<'_>, hosts: (&Host, &Host), networ
 }
 
 #[test]
+#[ignore = "ZT_ONE names no stock zerotier-one"]
 fn a_member_of_a_stock_root_and_controller() {
-    let Some(binary) = stock_binary() else {
-        println!("ZT_ONE is unset: no stock zerotier-one to test against");
-        return;
-    };
+    let binary = stock_binary().expect("ZT_ONE names a stock zerotier-one");
     let lab = Lab::new();
     let (root_host, stock_host, our_host) = (lab.host(), lab.host(), lab.host());
     let root = Stock::start_root(&binary, &root_host);
@@ -147,11 +145,9 @@ fn a_member_of_a_stock_root_and_controller() {
 }
 
 #[test]
+#[ignore = "ZT_ONE names no stock zerotier-one"]
 fn a_root_and_controller_of_stock_members() {
-    let Some(binary) = stock_binary() else {
-        println!("ZT_ONE is unset: no stock zerotier-one to test against");
-        return;
-    };
+    let binary = stock_binary().expect("ZT_ONE names a stock zerotier-one");
     let lab = Lab::new();
     let (root_host, stock_host, our_host) = (lab.host(), lab.host(), lab.host());
     let (root, network) = Service::start_lan(&root_host, POOL);

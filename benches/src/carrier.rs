@@ -18,6 +18,8 @@ pub(crate) struct Carrier<'a> {
     pub(crate) client: Start<'a>,
     /// The server's address as the client sees it.
     pub(crate) address: String,
+    /// Whether the hosts' kernels reach each other this way too.
+    pub(crate) ping: bool,
     /// Processes whose CPU time and memory are the carrier's cost.
     pub(crate) services: Vec<u32>,
     pub(crate) scratch: PathBuf,
@@ -64,10 +66,29 @@ impl Carrier<'_> {
             .collect()
     }
 
+    /// The median of the round trips, in microseconds, that `ping` reports one by one. As busy as
+    /// the requests of `latency`: the next goes out when the answer is there.
+    pub(crate) fn ping_median(&self) -> f64 {
+        let mut command = (self.client)("ping");
+        command.args(["-n", "-A", "-c", "3000", &self.address]);
+        let text = run(command, Duration::from_secs(60)).expect_ok("ping");
+        let mut times: Vec<f64> = text
+            .lines()
+            .filter_map(|line| line.split("time=").nth(1)?.split(' ').next()?.parse().ok())
+            .collect();
+        assert!(times.len() > 2000, "pings were lost:\n{text}");
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2] * 1000.0
+    }
+
     /// Lets the nodes meet and find their direct path before anything is measured.
     pub(crate) fn warm_up(&self) {
         let _server = self.serve();
-        let _ = self.client("latency", &["200"]);
+        // A stock node that has just its address may not find the other one at the first attempt.
+        wait_for("a first connection", Duration::from_secs(30), || {
+            let command = self.client_command("latency", &["200"]);
+            (run(command, Duration::from_secs(20)).code == 0).then_some(())
+        });
         std::thread::sleep(Duration::from_secs(2));
         let _ = self.client("bulk", &["1", "1"]);
     }

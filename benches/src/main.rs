@@ -22,6 +22,7 @@ fn bare(rounds: u32) -> Figures {
         server: &|program| a.command(program),
         client: &|program| b.command(program),
         address: a.address().to_owned(),
+        ping: true,
         services: vec![],
         scratch: a.dir().to_owned(),
     };
@@ -39,6 +40,7 @@ fn ours(rounds: u32) -> Figures {
         server: &|program| server.intercepted(&network, program),
         client: &|program| client.intercepted(&network, program),
         address,
+        ping: false,
         services: vec![server.pid(), client.pid()],
         scratch: a.dir().to_owned(),
     };
@@ -64,6 +66,7 @@ fn stock(binary: &std::path::Path, rounds: u32) -> Figures {
         server: &|program| a.command(program),
         client: &|program| b.command(program),
         address: addresses[0].clone(),
+        ping: true,
         services: nodes.iter().map(Stock::pid).collect(),
         scratch: a.dir().to_owned(),
     };

@@ -20,6 +20,8 @@ pub(crate) struct Figures {
     /// Microseconds of a 1-byte request.
     pub(crate) p50: f64,
     pub(crate) p99: f64,
+    /// Microseconds of an ICMP echo between the kernels of both hosts, where it takes this way.
+    pub(crate) ping: Option<f64>,
     /// Connections opened, served and closed a second by eight at a time.
     pub(crate) connections: f64,
     /// KiB resident of the serving node, idle after the start.
@@ -29,6 +31,9 @@ pub(crate) struct Figures {
 }
 
 const HELD: usize = 1000;
+/// Connections of one round. Three rounds stay below half of the kernel's client ports: beyond, a
+/// kernel that has them all in TIME-WAIT searches for a port longer than it connects.
+const OPENED: &str = "4000";
 
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
@@ -108,8 +113,11 @@ pub(crate) fn all(carrier: &Carrier<'_>, rounds: u32) -> Figures {
     let latencies: Vec<_> = (0..rounds)
         .map(|_| carrier.client("latency", &["5000"]))
         .collect();
+    let pings: Option<Vec<_>> = carrier
+        .ping
+        .then(|| (0..rounds).map(|_| carrier.ping_median()).collect());
     let connections: Vec<_> = (0..rounds)
-        .map(|_| carrier.client("connect", &["2", "8"])[0])
+        .map(|_| carrier.client("connect", &[OPENED, "8"])[0])
         .collect();
     let per_connection = serving.map(|pid| {
         let before = resident_kib(pid);
@@ -128,6 +136,7 @@ pub(crate) fn all(carrier: &Carrier<'_>, rounds: u32) -> Figures {
         machine_cpu: median(singles.iter().map(|r| r.2).collect()),
         p50: median(latencies.iter().map(|r| r[0]).collect()),
         p99: median(latencies.iter().map(|r| r[1]).collect()),
+        ping: pings.map(median),
         connections: median(connections),
         idle,
         per_connection,

@@ -47,6 +47,7 @@ pub(crate) fn print(carriers: &[Figures]) {
     );
     row("1-byte request, p50 (µs)", carriers, |f| Some(f.p50), 0);
     row("1-byte request, p99 (µs)", carriers, |f| Some(f.p99), 0);
+    row("ping, p50 (µs)", carriers, |f| f.ping, 0);
     row(
         "new connections, 8 at a time (1/s)",
         carriers,
@@ -69,9 +70,10 @@ pub(crate) fn print(carriers: &[Figures]) {
         );
         let cpu = ours.service_cpu.unwrap_or(f64::NAN) / stock.service_cpu.unwrap_or(f64::NAN);
         println!(
-            "{cpu:.2} of its CPU per gigabyte, {:.2} of its latency (p50), {:.2} (p99)",
+            "{cpu:.2} of its CPU per gigabyte, {:.2} of its latency (p50), {:.2} (p99), a request in {:.2} of its ping",
             ours.p50 / stock.p50,
             ours.p99 / stock.p99,
+            ours.p50 / stock.ping.unwrap_or(f64::NAN),
         );
     }
     println!("{}", Value::Array(carriers.iter().map(as_json).collect()));
@@ -81,7 +83,7 @@ fn as_json(f: &Figures) -> Value {
     json!({
         "carrier": f.name, "gbit_1": f.one_stream, "gbit_4": f.four_streams,
         "service_cpu_s_per_gb": f.service_cpu, "machine_cpu_s_per_gb": f.machine_cpu,
-        "p50_us": f.p50, "p99_us": f.p99, "connections_per_s": f.connections,
+        "p50_us": f.p50, "p99_us": f.p99, "ping_us": f.ping, "connections_per_s": f.connections,
         "idle_kib": f.idle, "bytes_per_connection": f.per_connection,
     })
 }

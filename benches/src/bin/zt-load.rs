@@ -5,7 +5,7 @@
 //! zt-load serve PORT
 //! zt-load bulk ADDRESS PORT SECONDS STREAMS     bytes and seconds
 //! zt-load latency ADDRESS PORT COUNT            1-byte requests: p50 and p99 in microseconds
-//! zt-load connect ADDRESS PORT SECONDS THREADS  connections opened, served and closed, a second
+//! zt-load connect ADDRESS PORT COUNT THREADS    connections opened, served and closed, a second
 //! zt-load hold ADDRESS PORT COUNT               opens COUNT connections and keeps them
 //! ```
 
@@ -114,20 +114,18 @@ fn latency(peer: (&str, u16), count: usize) -> std::io::Result<()> {
     Ok(())
 }
 
-fn connections(peer: (&str, u16), seconds: u64, threads: usize) -> std::io::Result<()> {
-    let done = AtomicU64::new(0);
+fn connections(peer: (&str, u16), count: u64, threads: usize) -> std::io::Result<()> {
+    let begun = AtomicU64::new(0);
     let started = Instant::now();
     std::thread::scope(|scope| -> std::io::Result<()> {
         let workers: Vec<_> = (0..threads)
             .map(|_| {
                 scope.spawn(|| -> std::io::Result<()> {
-                    while started.elapsed() < Duration::from_secs(seconds) {
+                    while begun.fetch_add(1, Ordering::Relaxed) < count {
                         let mut stream = TcpStream::connect(peer)?;
                         let mut byte = [b'C'];
                         stream.write_all(&byte)?;
                         stream.read_exact(&mut byte)?;
-                        drop(stream);
-                        done.fetch_add(1, Ordering::Relaxed);
                     }
                     Ok(())
                 })
@@ -140,10 +138,7 @@ fn connections(peer: (&str, u16), seconds: u64, threads: usize) -> std::io::Resu
         }
         Ok(())
     })?;
-    println!(
-        "{:.0}",
-        done.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64()
-    );
+    println!("{:.0}", count as f64 / started.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -172,8 +167,8 @@ fn main() -> ExitCode {
             bulk((a, port(p)), number(seconds), number(streams) as usize)
         }
         ["latency", a, p, count] => latency((a, port(p)), number(count) as usize),
-        ["connect", a, p, seconds, threads] => {
-            connections((a, port(p)), number(seconds), number(threads) as usize)
+        ["connect", a, p, count, threads] => {
+            connections((a, port(p)), number(count), number(threads) as usize)
         }
         ["hold", a, p, count] => hold((a, port(p)), number(count) as usize),
         _ => Err(std::io::Error::other(

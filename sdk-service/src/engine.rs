@@ -14,6 +14,7 @@ mod clock;
 mod controller;
 mod event;
 mod handle;
+mod linger;
 mod network;
 pub(crate) mod reactor;
 mod requests;

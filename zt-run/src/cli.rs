@@ -159,7 +159,7 @@ pub(crate) struct Run {
     /// Also be on this network of the engine, as in `docker run --network`
     #[arg(long, value_name = "NAME")]
     pub docker_network: Option<String>,
-    /// When to start again: no, on-failure[:N], always, unless-stopped
+    /// When to start again: no, on-failure, on-failure:N, always, unless-stopped
     #[arg(
         long,
         value_name = "POLICY",

@@ -192,6 +192,10 @@ impl Events {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Token, Ready)> + '_ {
         self.list.iter().filter_map(|event| {
             let (data, flags) = (event.data, event.flags);

@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 use zt_controller::Controller;
@@ -16,6 +17,7 @@ use super::clock::{Clock, Now};
 use super::controller::EventStore;
 use super::event::EngineEvent;
 use super::handle::EngineConfig;
+use super::linger::Linger;
 use super::network::Network;
 use super::reactor::{self, Interest, Kind, Poller, Token};
 use super::requests::Command;
@@ -50,6 +52,7 @@ pub(super) struct Engine {
     commands: mpsc::Receiver<Command>,
     wake: Arc<OwnedFd>,
     clock: Clock,
+    linger: Linger,
     /// UDP sockets with input.
     udp_readable: Vec<bool>,
     /// The UDP socket that has no room for the batch on offer.
@@ -108,6 +111,7 @@ impl Engine {
             commands,
             wake,
             clock,
+            linger: Linger::default(),
             udp_readable: vec![true; sockets],
             udp_blocked: None,
         })
@@ -119,12 +123,7 @@ impl Engine {
         let mut events = reactor::Events::with_capacity(EVENTS);
         let mut busy = true;
         loop {
-            let timeout = if busy {
-                Some(Duration::ZERO)
-            } else {
-                self.time_to_sleep()
-            };
-            if let Err(error) = self.poller.wait(&mut events, timeout) {
+            if let Err(error) = self.wait(&mut events, busy) {
                 tracing::error!(%error, "the data plane cannot wait for input");
                 return;
             }
@@ -150,6 +149,25 @@ impl Engine {
             }
             busy |= self.transmit(now);
         }
+    }
+
+    /// Takes what is ready; when there is nothing to do besides, waits for it.
+    fn wait(&mut self, events: &mut reactor::Events, busy: bool) -> io::Result<()> {
+        if busy {
+            return self.poller.wait(events, Some(Duration::ZERO));
+        }
+        let began = Instant::now();
+        while began.elapsed() < self.linger.window() {
+            self.poller.wait(events, Some(Duration::ZERO))?;
+            if !events.is_empty() {
+                return Ok(());
+            }
+            thread::yield_now();
+        }
+        let timeout = self.time_to_sleep();
+        self.poller.wait(events, timeout)?;
+        self.linger.learn(began.elapsed());
+        Ok(())
     }
 
     /// Sorts readiness by its owner. Says whether there are commands.

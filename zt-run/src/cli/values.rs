@@ -146,7 +146,7 @@ impl FromStr for Restart {
             ("on-failure", count) if count.parse::<u32>().is_ok() => {
                 Ok(Self::OnFailure(count.parse().unwrap_or(0)))
             }
-            _ => Err("use no, on-failure[:N], always or unless-stopped".to_owned()),
+            _ => Err("use no, on-failure, on-failure:N, always or unless-stopped".to_owned()),
         }
     }
 }

@@ -59,14 +59,14 @@ pub const LOG_FILE: &str = "zerotier-sdk-service.log";
 #[non_exhaustive]
 pub enum HomeError {
     /// The system refused.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {error}", path.display())]
     Io {
         /// `read`, `write` …
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// Another service has it.
     #[error(
@@ -95,10 +95,10 @@ pub enum HomeError {
 impl HomeError {
     fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io {
+        move |error| Self::Io {
             action,
             path,
-            source,
+            error,
         }
     }
 }

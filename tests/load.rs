@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
-use zt_tests::{Daemon, Host, Lab, Service, program, run, wait_for};
+use zt_tests::{
+    Daemon, Host, Lab, Service, open_descriptors, program, resident_kib, run, wait_for,
+};
 
 const PORT: u16 = 8080;
 
@@ -29,24 +31,6 @@ fn nginx(mut command: Command, host: &Host) -> Daemon {
         fs::read_to_string(dir.join("nginx.pid")).ok()
     });
     daemon
-}
-
-fn open_descriptors(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd"))
-        .expect("descriptors")
-        .count()
-}
-
-fn resident_kib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
-    let line = status
-        .lines()
-        .find(|l| l.starts_with("VmRSS:"))
-        .expect("VmRSS");
-    line.split_whitespace()
-        .nth(1)
-        .and_then(|n| n.parse().ok())
-        .expect("KiB")
 }
 
 /// Waits until a service holds no more descriptors than at `before`.

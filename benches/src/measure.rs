@@ -3,7 +3,7 @@
 use crate::carrier::Carrier;
 use std::fs;
 use std::time::Duration;
-use zt_tests::{Daemon, wait_for};
+use zt_tests::{Daemon, cpu_time, resident_kib, wait_for};
 
 /// Medians over the rounds; `None` where a figure has no meaning for the carrier.
 #[derive(Debug, Clone)]
@@ -43,19 +43,6 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// Clock ticks are 1/100 s on every Linux that this runs on (`getconf CLK_TCK`).
 const TICKS: f64 = 100.0;
 
-/// User and system seconds that a process has used.
-fn process_cpu(pid: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the service lives");
-    let after_name = stat.rsplit(") ").next().expect("stat");
-    let fields: Vec<&str> = after_name.split(' ').collect();
-    // proc(5): utime and stime are fields 14 and 15; the state, field 3, is fields[0] here.
-    [11, 12]
-        .iter()
-        .map(|&i| fields[i].parse::<f64>().expect("ticks"))
-        .sum::<f64>()
-        / TICKS
-}
-
 /// Busy seconds of all processors.
 fn machine_cpu() -> f64 {
     let stat = fs::read_to_string("/proc/stat").expect("/proc/stat");
@@ -71,25 +58,13 @@ fn machine_cpu() -> f64 {
     (numbers.iter().take(7).sum::<f64>() - numbers[3] - numbers[4]) / TICKS
 }
 
-fn resident_kib(pid: u32) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the service lives");
-    let line = status
-        .lines()
-        .find(|l| l.starts_with("VmRSS:"))
-        .expect("VmRSS");
-    line.split_whitespace()
-        .nth(1)
-        .and_then(|n| n.parse().ok())
-        .expect("KiB")
-}
-
 /// One bulk transfer: Gbit/s, service CPU and machine CPU per gigabyte.
 fn bulk(carrier: &Carrier<'_>, streams: &str) -> (f64, f64, f64) {
     let services = || {
         carrier
             .services
             .iter()
-            .map(|&pid| process_cpu(pid))
+            .map(|&pid| cpu_time(pid).as_secs_f64())
             .sum::<f64>()
     };
     let before = (services(), machine_cpu());
@@ -106,7 +81,7 @@ fn bulk(carrier: &Carrier<'_>, streams: &str) -> (f64, f64, f64) {
 pub(crate) fn all(carrier: &Carrier<'_>, rounds: u32) -> Figures {
     eprintln!("measuring: {}", carrier.name);
     let serving = carrier.services.first().copied();
-    let idle = serving.map(resident_kib);
+    let idle = serving.map(|pid| resident_kib(pid) as f64);
     let _server = carrier.serve();
     let singles: Vec<_> = (0..rounds).map(|_| bulk(carrier, "1")).collect();
     let fours: Vec<_> = (0..rounds).map(|_| bulk(carrier, "4").0).collect();
@@ -120,13 +95,13 @@ pub(crate) fn all(carrier: &Carrier<'_>, rounds: u32) -> Figures {
         .map(|_| carrier.client("connect", &[OPENED, "8"])[0])
         .collect();
     let per_connection = serving.map(|pid| {
-        let before = resident_kib(pid);
+        let before = resident_kib(pid) as f64;
         let log = carrier.scratch.join("hold.log");
         let hold = Daemon::start(carrier.client_command("hold", &[&HELD.to_string()]), &log);
         wait_for("the held connections", Duration::from_secs(60), || {
             hold.log().contains("holding").then_some(())
         });
-        (resident_kib(pid) - before) * 1024.0 / HELD as f64
+        (resident_kib(pid) as f64 - before) * 1024.0 / HELD as f64
     });
     Figures {
         name: carrier.name,

@@ -11,11 +11,13 @@ mod host;
 mod process;
 mod service;
 mod stock;
+mod usage;
 
 pub use host::{Host, Lab};
 pub use process::{Daemon, Output, run, wait_for};
 pub use service::{Service, ServiceOptions};
 pub use stock::{Stock, stock_binary};
+pub use usage::{cpu_time, open_descriptors, resident_kib};
 
 use std::path::PathBuf;
 

@@ -137,6 +137,7 @@ part_lifecycle() {
 }
 
 part_restart() {
+	zt-run -q rm -f web >/dev/null 2>&1
 	web=$(zt-run -q --network $lan --name web --restart unless-stopped -d zt-test/nginx)
 	local before; before=$(docker inspect -f '{{.NetworkSettings.IPAddress}}' zt-lan-$lan)
 	if [ -n "$told" ]; then

@@ -15,6 +15,7 @@ mod descriptor;
 mod disposal;
 mod listener;
 mod listening;
+mod native;
 mod outcomes;
 mod requests;
 mod stream;
@@ -24,6 +25,8 @@ use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use zt_netstack::{FlowId, Host, HostEvent, Instant, ListenerId};
@@ -75,6 +78,8 @@ pub(crate) struct Broker {
     starved: bool,
     retry_at: Option<Instant>,
     disposal: Disposal,
+    /// Counted by the threads of listeners.
+    accepted_native: Arc<AtomicU64>,
     counters: Counters,
 }
 
@@ -121,6 +126,7 @@ impl Broker {
             starved: false,
             retry_at: None,
             disposal: Disposal::default(),
+            accepted_native: Arc::default(),
             counters: Counters::default(),
         })
     }
@@ -131,7 +137,10 @@ impl Broker {
     }
 
     pub(crate) fn counters(&self) -> Counters {
-        self.counters
+        Counters {
+            accepted_native: self.accepted_native.load(Ordering::Relaxed),
+            ..self.counters
+        }
     }
 
     /// Connections and listening sockets now.
@@ -155,12 +164,6 @@ impl Broker {
             }
             Kind::Stream => self.stream_ready(turn, token.key, ready),
             Kind::Listener => self.listener_ready(turn, token.key, ready),
-            Kind::KernelListener => {
-                if let Some(listener) = self.listeners.get_mut(token.key) {
-                    listener.kernel_ready = true;
-                    self.enqueue(Socket::Listener(token.key));
-                }
-            }
             _ => {}
         }
     }

@@ -89,7 +89,7 @@ pub use address::{ADDRESS_LEN, Prefix, decode_address, encode_address};
 pub use id::{Id, Kind, Name};
 pub use options::{OptionError, Options};
 pub use reply::Reply;
-pub use request::{Bind, Connect, Listen, OptionValue, Request, SetOption};
+pub use request::{Bind, Connect, Listen, MAX_PLUG, OptionValue, Request, SetOption};
 pub use table::{Entry, Family, State};
 pub use wire::Malformed;
 

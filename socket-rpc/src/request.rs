@@ -30,6 +30,9 @@ pub enum Request {
     },
 }
 
+/// The most bytes of a plug: several times what the kernel lets wait in a pair.
+pub const MAX_PLUG: u32 = 1 << 20;
+
 /// Opens a connection whose program's half is plugged already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connect {
@@ -43,7 +46,7 @@ pub struct Connect {
     pub family: Family,
     /// Answer on the control connection when the attempt has ended.
     pub wait: bool,
-    /// Bytes of the plug that the service takes out when the connection is up.
+    /// Bytes of the plug that the service takes out when the connection is up, at most [`MAX_PLUG`].
     pub plug: u32,
     /// The options set so far.
     pub options: Options,
@@ -141,7 +144,7 @@ impl Request {
                 local: decode_address(&input.array()?)?,
                 family: Family::from_wire(input.u8()?)?,
                 wait: input.bool()?,
-                plug: input.u32()?,
+                plug: plug(&mut input)?,
                 options: Options::decode(&input.array()?)?,
             }),
             BIND => Self::Bind(Bind {
@@ -240,6 +243,14 @@ const BIND: u8 = 3;
 const LISTEN: u8 = 4;
 const SET_OPTION: u8 = 5;
 const QUERY: u8 = 6;
+
+fn plug(input: &mut Reader<'_>) -> Result<u32, Malformed> {
+    let plug = input.u32()?;
+    if plug > MAX_PLUG {
+        return Err(Malformed::because("plug too long"));
+    }
+    Ok(plug)
+}
 
 fn id(input: &mut Reader<'_>) -> Result<Id, Malformed> {
     let id = Id::from_bytes(input.array()?);

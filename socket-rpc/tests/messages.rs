@@ -4,8 +4,8 @@ use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use proptest::prelude::*;
 use zt_socket_rpc::{
-    Accepted, Bind, Connect, Entry, Family, Id, Kind, Listen, MAX_MESSAGE, OptionValue, Options,
-    Origin, Reply, Request, SetOption, State,
+    Accepted, Bind, Connect, Entry, Family, Id, Kind, Listen, MAX_MESSAGE, MAX_PLUG, OptionValue,
+    Options, Origin, Reply, Request, SetOption, State,
 };
 
 fn address() -> impl Strategy<Value = SocketAddr> {
@@ -50,7 +50,7 @@ fn request() -> impl Strategy<Value = Request> {
             proptest::option::of(address()),
             family(),
             any::<bool>(),
-            any::<u32>(),
+            0..=MAX_PLUG,
             options()
         )
             .prop_map(

@@ -1,8 +1,8 @@
-//! Accept queues: from the host and from programs' own listeners to the programs.
+//! Accept queues: from the host to the programs.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
-use rustix::io::Errno;
 use zt_netstack::{FlowId, ListenerId};
 use zt_socket_rpc::{Accepted, Entry, Id, Kind as SocketKind, Name, Origin, State};
 
@@ -108,21 +108,15 @@ impl Broker {
         self.enqueue(Socket::Listener(key));
     }
 
-    /// Makes the record and the descriptor of the next connection, whichever side it came from.
+    /// Makes the record and the descriptor of the next connection.
     fn hold_next(&mut self, turn: &mut Turn<'_>, key: Key) -> Result<(), Stop> {
         loop {
             let listener = self.listeners.get_mut(key).ok_or(Stop::Empty)?;
-            let held = if let Some(&flow) = listener.pending.front() {
-                let held = self.adopt(turn, key, flow)?;
-                if let Some(listener) = self.listeners.get_mut(key) {
-                    listener.pending.pop_front();
-                }
-                held
-            } else if listener.kernel_ready {
-                self.accept_native(key)?
-            } else {
-                return Err(Stop::Empty);
-            };
+            let flow = *listener.pending.front().ok_or(Stop::Empty)?;
+            let held = self.adopt(turn, key, flow)?;
+            if let Some(listener) = self.listeners.get_mut(key) {
+                listener.pending.pop_front();
+            }
             // A connection may have ended meanwhile: then the next one is taken.
             if let (Some(held), Some(listener)) = (held, self.listeners.get_mut(key)) {
                 listener.held = Some(held);
@@ -144,7 +138,6 @@ impl Broker {
             self.by_flow.remove(&id);
             return Ok(None);
         };
-        // The program's half counts too: it is ours until the program takes it.
         let lease = turn.budget.take(uid, 1).map_err(|_| Stop::Starved)?;
         let name = Name {
             kind: SocketKind::Stream,
@@ -181,41 +174,6 @@ impl Broker {
         )))
     }
 
-    /// Accepts on the program's own listener.
-    fn accept_native(&mut self, key: Key) -> Result<Option<(Accepted, OwnedFd)>, Stop> {
-        let listener = self.listeners.get_mut(key).ok_or(Stop::Empty)?;
-        let Some(kernel) = &listener.kernel else {
-            listener.kernel_ready = false;
-            return Err(Stop::Empty);
-        };
-        match descriptor::accept_kernel(kernel) {
-            Ok((fd, peer, local)) => {
-                self.counters.accepted_native += 1;
-                let family = listener.entry.family;
-                Ok(Some((
-                    Accepted {
-                        origin: Origin::Kernel,
-                        peer,
-                        local,
-                        family,
-                    },
-                    fd,
-                )))
-            }
-            Err(error) => match Errno::from_io_error(&error) {
-                Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                    Err(Stop::Starved)
-                }
-                // The connection was gone before it could be taken.
-                Some(Errno::CONNABORTED | Errno::INTR | Errno::PROTO) => Ok(None),
-                _ => {
-                    listener.kernel_ready = false;
-                    Err(Stop::Empty)
-                }
-            },
-        }
-    }
-
     /// A random id whose place in the table is near those of its neighbours, so that few pages of the
     /// table are touched.
     fn fresh_id(&self) -> Id {
@@ -245,10 +203,10 @@ impl Broker {
             return;
         };
         turn.poller.remove(&listener.fd);
-        self.disposal.hang_up(listener.fd);
-        if let Some(kernel) = &listener.kernel {
-            // The program may hold copies of it: it would stay in the set.
-            turn.poller.remove(kernel);
+        drop(listener.native);
+        // Where a thread still has it, it is closed there.
+        if let Some(half) = Arc::into_inner(listener.fd) {
+            self.disposal.hang_up(half);
         }
         if let Some((_, descriptor)) = listener.held {
             self.disposal.dispose(descriptor);

@@ -1,21 +1,18 @@
 //! Descriptors that cross to programs and come from them: made, named, and checked before use.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType,
 };
 use zt_socket_rpc::{Kind, MAX_MESSAGE, Name};
-
-/// The most descriptors that the kernel lets one message carry.
-const MOST_DESCRIPTORS: usize = 253;
 
 /// A pair for a connection: the service's half, named, and the program's.
 pub(super) fn stream_pair(name: Name) -> io::Result<(OwnedFd, OwnedFd)> {
@@ -72,9 +69,7 @@ pub(super) fn is_hung_up(half: &OwnedFd) -> bool {
 
 /// Accepts a connection of a program's own listener, with both its addresses.
 ///
-/// The program may hold copies of the listener and share its flags, and `accept` knows no
-/// "do not wait" of its own: so the flag is set anew each time, and the caller asks only when the
-/// socket polled readable.
+/// It may wait after all: the program may hold copies of the listener and share its flags.
 pub(super) fn accept_kernel(listener: &OwnedFd) -> io::Result<(OwnedFd, SocketAddr, SocketAddr)> {
     rustix::io::ioctl_fionbio(listener, true)?;
     let (fd, peer) = rustix::net::acceptfrom_with(listener, SocketFlags::CLOEXEC)?;
@@ -138,24 +133,10 @@ impl Message {
             descriptors: Vec::new(),
             truncated: false,
         };
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-        let received = rustix::net::recvmsg(
-            connection,
-            &mut [IoSliceMut::new(&mut message.bytes)],
-            &mut control,
-            flags,
-        )?;
-        message.length = received.bytes;
-        message.truncated = received
-            .flags
-            .intersects(ReturnFlags::CTRUNC | ReturnFlags::TRUNC);
-        for control in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(descriptors) = control {
-                message.descriptors.extend(descriptors);
-            }
-        }
+        let (length, truncated) =
+            receive(connection, &mut message.bytes, &mut message.descriptors)?;
+        message.length = length;
+        message.truncated = truncated;
         Ok(message)
     }
 
@@ -164,23 +145,72 @@ impl Message {
     }
 }
 
-/// Reads from a stream without waiting. Descriptors that a program slipped in go to `strays`: the
-/// kernel must not be left to close them.
+/// Reads from a stream without waiting. A stream carries no descriptors: those that a program slipped
+/// in go to `strays`, because the kernel must not be left to close them, and the stream is at fault.
 pub(super) fn read(
     from: &OwnedFd,
     room: &mut [u8],
     strays: &mut Vec<OwnedFd>,
 ) -> Result<usize, Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    let received = rustix::net::recvmsg(from, &mut [IoSliceMut::new(room)], &mut control, flags)?;
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-            strays.extend(descriptors);
+    let known = strays.len();
+    let (count, truncated) = receive(from, room, strays)?;
+    if truncated || strays.len() > known {
+        return Err(Errno::PROTO);
+    }
+    Ok(count)
+}
+
+/// Room for every control message that a program can provoke at once on a socket whose options it set:
+/// the most descriptors that one message carries (253), credentials, a security label, a process.
+const CONTROL: usize = 4096;
+
+/// Receives bytes and descriptors without waiting. Says how many bytes, and whether something was cut
+/// off.
+///
+/// By hand, because a program can have the kernel attach credentials, with a process id of 0 for a
+/// program of another container: a safe wrapper that parses them expects none.
+fn receive(
+    from: &OwnedFd,
+    room: &mut [u8],
+    descriptors: &mut Vec<OwnedFd>,
+) -> Result<(usize, bool), Errno> {
+    #[repr(C, align(8))]
+    struct Control([MaybeUninit<u8>; CONTROL]);
+    let mut control = Control([MaybeUninit::uninit(); CONTROL]);
+    let mut data = libc::iovec {
+        iov_base: room.as_mut_ptr().cast(),
+        iov_len: room.len(),
+    };
+    // SAFETY: all zeros is a valid `msghdr`: null pointers with lengths of 0.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut data;
+    header.msg_iovlen = 1;
+    header.msg_control = control.0.as_mut_ptr().cast();
+    header.msg_controllen = CONTROL as _;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    // SAFETY: the header names live buffers with their lengths; the kernel writes within them.
+    let count = unsafe { libc::recvmsg(from.as_raw_fd(), &raw mut header, flags) };
+    let Ok(count) = usize::try_from(count) else {
+        return Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO));
+    };
+    // SAFETY: the kernel filled `msg_control` with `msg_controllen` bytes of whole control messages,
+    // aligned as `cmsghdr` is; the macros stay within them, and each descriptor is new and ours.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(&raw const header);
+        while let Some(head) = message.as_ref() {
+            if head.cmsg_level == libc::SOL_SOCKET && head.cmsg_type == libc::SCM_RIGHTS {
+                let length = head.cmsg_len.saturating_sub(libc::CMSG_LEN(0) as usize);
+                let first = libc::CMSG_DATA(message).cast::<libc::c_int>();
+                descriptors.extend(
+                    (0..length / size_of::<libc::c_int>())
+                        .map(|index| OwnedFd::from_raw_fd(first.add(index).read_unaligned())),
+                );
+            }
+            message = libc::CMSG_NXTHDR(&raw const header, message);
         }
     }
-    Ok(received.bytes)
+    let truncated = header.msg_flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0;
+    Ok((count, truncated))
 }
 
 /// Sends one message with at most one descriptor, without waiting and without a signal.

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use zt_netstack::{FlowId, ListenerId};
@@ -10,16 +11,17 @@ use zt_socket_rpc::{Accepted, Entry, Id};
 
 use super::budget::Lease;
 use super::descriptor;
+use super::native::Native;
 
 /// A socket of a program that is bound or listens.
 pub(super) struct Listener {
     /// The service's half of the pair that carries the accept records.
-    pub(super) fd: OwnedFd,
+    pub(super) fd: Arc<OwnedFd>,
     pub(super) id: Id,
     /// The host's listener; while the socket is only bound, it keeps the port.
     pub(super) host_listener: ListenerId,
     /// The program's own listening socket, if connections of its own network are wanted too.
-    pub(super) kernel: Option<OwnedFd>,
+    pub(super) native: Option<Native>,
     /// What the state table says.
     pub(super) entry: Entry,
     pub(super) backlog: usize,
@@ -28,8 +30,6 @@ pub(super) struct Listener {
     pub(super) pending: VecDeque<FlowId>,
     /// A record that found the queue full, with its descriptor.
     pub(super) held: Option<(Accepted, OwnedFd)>,
-    /// The program's own listener may have connections.
-    pub(super) kernel_ready: bool,
     /// The queue is full.
     pub(super) blocked: bool,
     /// The host was told to leave SYNs unanswered.

@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use zt_netstack::{ListenAddr, ListenError, ListenerId};
 use zt_socket_rpc::{Bind, Entry, Id, Kind as SocketKind, Listen, State};
 
 use super::listener::Listener;
+use super::native::{self, Native};
 use super::requests::Answer;
 use super::{Broker, Socket, Turn, descriptor};
 use crate::engine::reactor::{Interest, Kind};
@@ -125,10 +127,17 @@ impl Broker {
             self.counters.wrong_id += 1;
             return Answer::None;
         }
-        let Ok(lease) = turn.budget.take(uid, 1 + usize::from(kernel.is_some())) else {
+        // The half, and a connection that waits for room in the queue.
+        let lease = turn.budget.take(uid, 2);
+        let native_lease = kernel
+            .as_ref()
+            .map(|_| turn.budget.take(uid, native::DESCRIPTORS))
+            .transpose();
+        let (Ok(lease), Ok(native_lease)) = (lease, native_lease) else {
             self.counters.refused += 1;
             return Answer::Failed(Errno::NOBUFS);
         };
+        let half = Arc::new(half);
         let (host_listener, bound) = match self.take_port(turn, local, entry.options.v6_only) {
             Ok(taken) => taken,
             Err(ListenError::AddrInUse) => return Answer::Failed(Errno::ADDRINUSE),
@@ -138,24 +147,22 @@ impl Broker {
         let local = SocketAddr::new(local.ip(), bound.port());
         entry.local = Some(local);
         let key = self.listeners.next_key();
-        let mut watched = turn
+        let watched = turn
             .poller
             .add(&half, self.token(Kind::Listener, key), Interest::Edge);
-        if let (Ok(()), Some(kernel)) = (&watched, &kernel) {
-            watched = turn.poller.add(
-                kernel,
-                self.token(Kind::KernelListener, key),
-                Interest::Edge,
-            );
-        }
         if watched.is_err() || self.table.insert(id.tag(), &entry).is_err() {
             turn.poller.remove(&half);
-            if let Some(kernel) = &kernel {
-                turn.poller.remove(kernel);
-            }
             turn.host.unlisten(host_listener);
             return Answer::Failed(Errno::NOBUFS);
         }
+        let native = kernel.zip(native_lease).map(|(kernel, lease)| {
+            let accepted = self.accepted_native.clone();
+            Native::start(kernel, half.clone(), entry.family, accepted, lease)
+        });
+        let native = native.transpose().unwrap_or_else(|error| {
+            tracing::warn!(%error, "a program's own network is not listened to");
+            None
+        });
         if entry.state == State::Listening {
             turn.host.set_backlog(host_listener, backlog);
         }
@@ -165,8 +172,7 @@ impl Broker {
             fd: half,
             id,
             host_listener,
-            kernel_ready: kernel.is_some(),
-            kernel,
+            native,
             entry,
             backlog,
             uid,

@@ -119,6 +119,7 @@ impl Stream {
                 Ok(0) => break,
                 Ok(count) => left -= count,
                 Err(Errno::INTR) => {}
+                Err(Errno::PROTO) => return self.break_off(),
                 // Less was there than announced: what comes later is data.
                 Err(_) => break,
             }
@@ -173,7 +174,7 @@ impl Stream {
                 return Progress::Full;
             }
             let mut result = Err(Errno::AGAIN);
-            let (mut offered, known_strays) = (0, strays.len());
+            let mut offered = 0;
             flow.send_with(|room| {
                 let room = room.get_mut(..turn.min(room.len())).unwrap_or_default();
                 offered = room.len();
@@ -189,13 +190,14 @@ impl Stream {
                 Ok(count) => {
                     turn -= count;
                     // Less than asked for is all there was, and what comes later is announced anew. An
-                    // end was announced already, and a read stops at descriptors.
-                    if count < offered && !self.ending && strays.len() == known_strays {
+                    // end was announced already.
+                    if count < offered && !self.ending {
                         self.readable = false;
                     }
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => self.readable = false,
+                Err(Errno::PROTO) => self.break_off(),
                 Err(_) => {
                     self.readable = false;
                     self.input = Input::Reset;
@@ -203,6 +205,13 @@ impl Stream {
             }
         }
         Progress::Drained
+    }
+
+    /// The program does what no program does with a stream: the connection ends.
+    fn break_off(&mut self) {
+        self.readable = false;
+        self.hung_up = true;
+        self.input = Input::Reset;
     }
 
     /// After the program's direction ended, the pair can only still tell that bytes were left unread.

@@ -37,8 +37,6 @@ pub(crate) enum Kind {
     Stream = 5,
     /// The service's half of a listener pair.
     Listener = 6,
-    /// A program's own listening socket.
-    KernelListener = 7,
 }
 
 impl Token {
@@ -71,7 +69,6 @@ impl Token {
             4 => Kind::Request,
             5 => Kind::Stream,
             6 => Kind::Listener,
-            7 => Kind::KernelListener,
             _ => return None,
         };
         let key = Key {
@@ -229,7 +226,7 @@ mod tests {
 
     #[test]
     fn tokens_survive_the_round_trip() {
-        for kind in [Kind::Wake, Kind::Udp, Kind::Stream, Kind::KernelListener] {
+        for kind in [Kind::Wake, Kind::Udp, Kind::Stream, Kind::Listener] {
             let key = Key {
                 index: u32::MAX - 1,
                 generation: 0xabcd,

@@ -129,6 +129,11 @@ impl Program {
 }
 
 impl Listening {
+    /// The next accepted connection, when it is there.
+    pub(crate) fn accept_soon(&self) -> (Accepted, OwnedFd) {
+        super::within(|| self.accept())
+    }
+
     /// The next accepted connection, if it is there.
     pub(crate) fn accept(&self) -> Option<(Accepted, OwnedFd)> {
         let (bytes, mut descriptors) = receive(&self.fd)?;

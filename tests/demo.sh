@@ -13,6 +13,9 @@ say() { printf '\n%s# %s%s\n' "$bold" "$*" "$plain"; }
 show() { printf '%s$ %s%s\n' "$bold" "$*" "$plain"; "$@"; }
 
 host_network() { # everything that a container tool might leave in the host's network
+	network_state | sed '/docker0.*\(fe80:\|ff00:\)/d; s/ linkdown//' # an engine's bridge wakes up with its first container
+}
+network_state() {
 	ip -o link | sed 's/ qlen.*//; s/state [A-Z]*//'
 	ip -o address | sed 's/valid_lft.*//; s/preferred_lft.*//'
 	ip route show table all
@@ -27,12 +30,15 @@ host_network() { # everything that a container tool might leave in the host's ne
 
 before=$(host_network)
 private=
+our_images() { docker image ls --format '{{.Repository}}:{{.Tag}}' 2>/dev/null | grep -E '^zt-(test/|sidecar)' | sort; }
+images=$(our_images || true)
 finish() {
 	code=$?
 	trap - EXIT INT TERM
-	zt-run -q rm -f "$WEB" >/dev/null 2>&1 || true
+	zt-run -q rm -f "$WEB" "$WEB-client" >/dev/null 2>&1 || true
 	zt-run -q lan rm -f "$LAN" >/dev/null 2>&1 || true
-	[ -z "$private" ] || tests/engine.sh stop || true
+	if [ -n "$private" ]; then tests/engine.sh stop || true
+	else comm -13 <(echo "$images") <(our_images) | xargs -r docker rmi >/dev/null 2>&1 || true; fi
 	exit $code
 }
 trap finish EXIT

@@ -65,6 +65,7 @@ launch() {
 }
 
 start() {
+	[ "$(id -u)" = 0 ] || die "a private engine needs root; or name a reachable one with DOCKER_HOST"
 	need dockerd docker.io docker-compose docker-compose iptables iptables ip iproute2 nsenter util-linux curl curl
 	mkdir -p "$ENGINE_DIR" || die "cannot make $ENGINE_DIR"
 	engine_pid >/dev/null || launch

@@ -16,6 +16,8 @@ while [ $# -gt 0 ]; do
 	PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null || missing+=("$2")
 	shift 2
 done
+# Debian's compiler only recommends what it cannot link without.
+[ -e "$(cc -print-file-name=crt1.o 2>/dev/null)" ] || missing+=(libc6-dev)
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" != 0 ]; then
 	echo "prepare.sh: missing packages: ${missing[*]} (install them, or run as root)" >&2

@@ -144,7 +144,7 @@ impl Broker {
             id: self.fresh_id(),
         };
         let (ours, theirs) = descriptor::stream_pair(name).map_err(|error| {
-            tracing::warn!(%error, "no descriptor pair for a connection");
+            tracing::debug!(%error, "no descriptor pair for a connection");
             Stop::Starved
         })?;
         stream::apply(&options, &mut flow);

@@ -119,8 +119,10 @@ part_interrupts() {
 	check "Ctrl-C at any stage leaves nothing" equal "$after" "$before"
 	setsid zt-run -q --network $lan zt-test/curl bash -c 'trap "" INT; echo ready; sleep 1000' > "$WORK/stubborn" &
 	local pid=$!
-	within 20 grep -q ready "$WORK/stubborn"; kill -INT $pid; sleep 0.5; kill -INT $pid; wait $pid
-	check "a second Ctrl-C ends a stubborn program" equal $? 137
+	within 20 grep -q ready "$WORK/stubborn"; kill -INT $pid; sleep 0.3; kill -INT $pid; sleep 0.7
+	check "a second Ctrl-C is the program's to handle" kill -0 $pid
+	kill -INT $pid; wait $pid
+	check "the third one ends a stubborn program" equal $? 137
 	check "and leaves nothing" equal "$(engine_objects | sort)" "$before"
 }
 

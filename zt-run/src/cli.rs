@@ -1,11 +1,13 @@
 //! The command line: what can be said, not what it does.
 
+pub(crate) mod controller;
 pub(crate) mod values;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 
+use controller::{ControllerUrl, Token};
 use values::{Pool, Port, Restart, Seconds, Volume};
 
 const EXAMPLES: &str = "\
@@ -15,6 +17,10 @@ Examples:
   zt-run --network home IMAGE curl http://ADDR/ a program on it, attached
   zt-run --network 8056c2e21c000001 IMAGE       any ZeroTier network, by its id
   zt-run ps                                     who is where";
+
+const SIGNALS: &str = "\
+Ctrl-C and other signals go to the program; the third Ctrl-C within 2 s kills it.
+With -it, Ctrl-C is a key of the program's own terminal.";
 
 /// Runs unmodified containers on a ZeroTier LAN.
 #[derive(Debug, Parser)]
@@ -54,7 +60,10 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a container on a LAN (the word `run` may be left out)
-    #[command(override_usage = "zt-run [run] [OPTIONS] --network NETWORK IMAGE [COMMAND]...")]
+    #[command(
+        override_usage = "zt-run [run] [OPTIONS] --network NETWORK IMAGE [COMMAND]...",
+        after_help = SIGNALS
+    )]
     Run(Box<Run>),
     /// Make, list and remove LANs of one's own
     #[command(subcommand)]
@@ -105,6 +114,7 @@ pub(crate) enum Command {
 
 /// `zt-run run`
 #[derive(Args, Debug)]
+#[command(group(ArgGroup::new("secret").args(["token_file", "token"]).multiple(true)))]
 pub(crate) struct Run {
     /// The LAN's name, or a network id of 16 hex digits
     #[arg(
@@ -167,24 +177,30 @@ pub(crate) struct Run {
         conflicts_with = "rm"
     )]
     pub restart: Option<Restart>,
-    /// Everything goes to the LAN, nothing to the ordinary network
+    /// All TCP goes to the LAN, none to the ordinary network, which UDP still uses
     #[arg(long)]
     pub isolated: bool,
     /// How long to wait for the address
     #[arg(long, default_value = "60", value_name = "SECONDS")]
     pub timeout: Seconds,
-    /// The control API of the network's controller, to be let in by itself (with --token)
+    /// The control API of the network's controller, to be let in by itself (with --token-file)
     #[arg(
         long,
         value_name = "http://ADDRESS:PORT",
         env = "ZT_CONTROLLER",
         hide_env_values = true,
-        requires = "token"
+        requires = "secret"
     )]
-    pub controller: Option<values::ControllerUrl>,
-    /// The token of that API (the controller's authtoken.secret)
+    pub controller: Option<ControllerUrl>,
+    /// Read the token of that API from a file (the controller's authtoken.secret)
+    #[arg(long, value_name = "FILE", requires = "controller")]
+    pub token_file: Option<PathBuf>,
+    /// The token itself; on a command line every user of this machine can see it
     #[arg(long, value_name = "TOKEN", env = "ZT_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
+    pub token: Option<Token>,
+    /// Send the token to a public address, too: unencrypted, for all on the way to read
+    #[arg(long, requires = "controller")]
+    pub token_in_clear: bool,
     /// The image, and the program with its arguments instead of the image's own
     #[arg(required = true, trailing_var_arg = true, value_names = ["IMAGE", "COMMAND"], num_args = 1..)]
     pub image_and_command: Vec<String>,
@@ -228,7 +244,7 @@ pub(crate) enum Lan {
 }
 
 /// The words that are commands; anything else in their place belongs to `run`.
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 9] = [
     "run",
     "lan",
     "ps",
@@ -238,7 +254,6 @@ const COMMANDS: [&str; 10] = [
     "build-sidecar",
     "version",
     "help",
-    "completion",
 ];
 
 /// Inserts the word `run` where it was left out: `zt-run --network home IMAGE` means `zt-run run --network home IMAGE`.
@@ -284,6 +299,20 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_words_that_are_commands_are_those_of_the_definition() {
+        let definition = Cli::command();
+        let mut defined: Vec<&str> = definition
+            .get_subcommands()
+            .map(clap::Command::get_name)
+            .chain(["help"])
+            .collect();
+        let mut known = COMMANDS.to_vec();
+        defined.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(known, defined);
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The connection to the engine: which sockets are tried, and the engine's errors in words that a person can act on.
 
+#[cfg(test)]
+pub(crate) mod fake;
+
 use std::{env, path::Path};
 
 use anyhow::{Result, anyhow, bail};

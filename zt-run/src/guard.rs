@@ -1,5 +1,7 @@
 //! Remembers what was made, so that it can be removed again in the right order, whatever happened in between.
 
+use std::fmt;
+
 use anyhow::Result;
 use bollard::{
     Docker,
@@ -8,6 +10,7 @@ use bollard::{
 
 use crate::{
     engine::{is_going, is_missing, said, status},
+    failure::Failure,
     sidecar::control::Control,
 };
 
@@ -30,6 +33,41 @@ pub(crate) enum Made {
     Volume(String),
     /// A volume that others may use, too: it goes with the last of them.
     SharedVolume(String),
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As short as the engine's own client prints them.
+        let short = |id: &str| {
+            id.get(..12)
+                .filter(|_| id.len() == 64)
+                .unwrap_or(id)
+                .to_owned()
+        };
+        match self {
+            Self::Program(id) => write!(f, "the program's container {}", short(id)),
+            Self::Sidecar(id) => write!(f, "the sidecar {}", short(id)),
+            Self::Member {
+                network, address, ..
+            } => write!(f, "the member {address} of the network {network}"),
+            Self::Lan(id) => write!(f, "the LAN's container {}", short(id)),
+            Self::Volume(name) | Self::SharedVolume(name) => write!(f, "the volume {name}"),
+        }
+    }
+}
+
+/// What counts when the clean-up fails, too: the outcome of the work stays what it is; what is left is added to an error, and
+/// is a warning of its own beside a success.
+pub(crate) fn settle<T>(outcome: Result<T>, removed: Result<()>) -> (Result<T>, Option<String>) {
+    match (outcome, removed) {
+        (outcome, Ok(())) => (outcome, None),
+        (Ok(value), Err(left)) => (Ok(value), Some(format!("{left:#}"))),
+        (Err(error), Err(left)) => {
+            let code = Failure::code_of(&error);
+            let both = Failure::new(code, format!("{error:#}\n{left:#}"));
+            (Err(both.into()), None)
+        }
+    }
 }
 
 /// The things to remove unless [`Guard::keep`] is called.
@@ -63,10 +101,14 @@ impl Guard {
         let mut left = Vec::new();
         for thing in self.take() {
             if let Err(error) = remove(docker, &thing).await {
-                left.push(format!("{thing:?}: {error}"));
+                left.push(format!("{thing}: {error}"));
             }
         }
-        anyhow::ensure!(left.is_empty(), "could not remove\n  {}", left.join("\n  "));
+        anyhow::ensure!(
+            left.is_empty(),
+            "could not remove\n  {}\nremove it with `docker rm -f` and `docker volume rm`",
+            left.join("\n  ")
+        );
         Ok(())
     }
 }
@@ -159,6 +201,33 @@ mod tests {
                 Made::Volume("web-zt-run".into()),
             ]
         );
+    }
+
+    #[test]
+    fn things_are_named_as_a_person_knows_them() {
+        let id = "0123456789abcdef".repeat(4);
+        assert_eq!(
+            Made::Program(id).to_string(),
+            "the program's container 0123456789ab"
+        );
+        assert_eq!(Made::Lan("x".into()).to_string(), "the LAN's container x");
+        let volume = Made::SharedVolume("zt-lan-home-planet".into());
+        assert_eq!(volume.to_string(), "the volume zt-lan-home-planet");
+    }
+
+    #[test]
+    fn a_failed_clean_up_does_not_change_the_outcome() {
+        let left = || Err(anyhow::anyhow!("could not remove x"));
+        let (outcome, warning) = settle(Ok(7), left());
+        assert_eq!(outcome.unwrap(), 7);
+        assert!(warning.unwrap().contains("could not remove x"));
+
+        let failure = Failure::new(Failure::NOT_FOUND, "no such program");
+        let (outcome, warning) = settle::<u8>(Err(failure.into()), left());
+        let error = outcome.unwrap_err();
+        assert_eq!(Failure::code_of(&error), Failure::NOT_FOUND);
+        assert_eq!(error.to_string(), "no such program\ncould not remove x");
+        assert!(warning.is_none());
     }
 
     #[test]

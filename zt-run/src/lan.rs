@@ -11,7 +11,7 @@ use crate::{
     Context,
     cli::values::Pool,
     containers,
-    guard::{Guard, Made},
+    guard::{self, Guard, Made},
     image::CLI,
     names::{self, Role},
     network,
@@ -56,8 +56,8 @@ pub(crate) async fn create(
             Ok(())
         }
         Err(error) => {
-            guard.undo(&docker).await?;
-            Err(error)
+            let removed = guard.undo(&docker).await;
+            guard::settle(Err(error), removed).0
         }
     }
 }

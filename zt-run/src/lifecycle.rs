@@ -21,6 +21,7 @@ use crate::{
     membership,
     names::{self, Role},
     network::Target,
+    progress::Progress,
     sidecar::{self, control::Control},
 };
 
@@ -192,26 +193,39 @@ pub(crate) async fn rm(docker: &Docker, names: &[String], force: bool) -> Result
 }
 
 /// Removes the sidecars, volumes and members of programs that are gone: ended ones of `-d --rm`, and those that were removed
-/// with the engine's own client.
-pub(crate) async fn reap(docker: &Docker) -> Result<()> {
-    for sidecar in containers::with_role(docker, Role::Sidecar).await? {
+/// with the engine's own client. What others have left must not stand in this command's way: what fails is only said.
+pub(crate) async fn reap(docker: &Docker, progress: &mut Progress) {
+    if let Err(error) = sweep(docker).await {
+        progress.warn(&format!(
+            "sweeping up after programs that are gone: {error:#}"
+        ));
+    }
+}
+
+async fn sweep(docker: &Docker) -> Result<()> {
+    // In this order: a program is made before its sidecar, so the second list has it, unless it is gone.
+    let sidecars = containers::with_role(docker, Role::Sidecar).await?;
+    let programs = containers::with_role(docker, Role::Program).await?;
+    let mut left = Vec::new();
+    for sidecar in sidecars {
         let name = containers::label(&sidecar, names::NAME).to_owned();
-        match docker
-            .inspect_container(&name, None::<InspectContainerOptions>)
-            .await
-        {
-            Err(error) if is_missing(&error) => {
-                let pair = Pair {
-                    name,
-                    program: None,
-                    sidecar: Some(sidecar),
-                };
-                pair.into_guard(docker).await.undo(docker).await?;
-            }
-            Ok(_) => {}
-            Err(error) => return Err(failed(&format!("looking at {name}"), &error)),
+        // By label, not by name: a container may be renamed, its labels stay.
+        let lives = programs
+            .iter()
+            .any(|program| containers::label(program, names::NAME) == name);
+        if lives || name.is_empty() {
+            continue;
+        }
+        let pair = Pair {
+            name: name.clone(),
+            program: None,
+            sidecar: Some(sidecar),
+        };
+        if let Err(error) = pair.into_guard(docker).await.undo(docker).await {
+            left.push(format!("{name}: {error:#}"));
         }
     }
+    anyhow::ensure!(left.is_empty(), "{}", left.join("\n"));
     Ok(())
 }
 
@@ -225,4 +239,48 @@ pub(crate) async fn owner_of_port(docker: &Docker, port: &str) -> Option<String>
     let containers = docker.list_containers(Some(options)).await.ok()?;
     let name = containers.into_iter().next()?.names?.into_iter().next()?;
     Some(name.trim_start_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::fake::FakeEngine;
+
+    /// An engine with the sidecar of `web`, whose program has the given label, if there is one. The volumes are in use.
+    async fn engine(program: Option<&'static str>) -> FakeEngine {
+        FakeEngine::start(move |request| {
+            let pair =
+                |id: &str, name: &str| json!([{ "Id": id, "Labels": { names::NAME: name } }]);
+            let (status, body) = if request.contains("sidecar") {
+                (200, pair("s1", "web"))
+            } else if request.contains("/containers/json") {
+                (200, program.map_or(json!([]), |name| pair("p1", name)))
+            } else if request.starts_with("DELETE") && request.contains("/containers/") {
+                (204, json!(null))
+            } else if request.starts_with("DELETE") {
+                (409, json!({ "message": "volume is in use" }))
+            } else {
+                (404, json!({ "message": "no such container" }))
+            };
+            (status, body.to_string())
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_renamed_program_keeps_its_sidecar_and_identity() {
+        let engine = engine(Some("web")).await;
+        sweep(&engine.docker).await.unwrap();
+        assert!(engine.removed().is_empty(), "{:?}", engine.removed());
+    }
+
+    #[tokio::test]
+    async fn what_a_removed_program_left_is_swept_up_as_far_as_possible() {
+        let engine = engine(None).await;
+        let left = sweep(&engine.docker).await.unwrap_err().to_string();
+        assert_eq!(engine.removed(), ["s1", "web-zt-home", "web-zt-run"]);
+        assert!(left.contains("web-zt-home"), "{left}");
+    }
 }

@@ -76,8 +76,8 @@ fn hopeless(status: &str, target: &Target) -> Option<String> {
 fn denied(target: &Target, node: &str) -> String {
     format!(
         "the network {} does not admit this member yet: authorise {node} at its controller {} \
-         (for a network of ZeroTier Central: my.zerotier.com, \"Members\"); \
-         with --controller URL --token TOKEN that happens by itself",
+         (for a network of ZeroTier Central: my.zerotier.com, \"Members\"; \
+         for a controller of one's own whose control API this machine reaches: --controller URL --token-file FILE does it)",
         target.id,
         target.controller()
     )

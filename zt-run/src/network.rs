@@ -65,15 +65,18 @@ pub(crate) async fn resolve(docker: &Docker, text: &str) -> Result<Target> {
         for lan in lans.iter().filter(|lan| runs(lan)) {
             let name = containers::label(lan, names::LAN);
             // A LAN that does not answer just is not the one looked for.
-            if Control::new(docker, &names::lan(name))
-                .controlled()
-                .await
-                .is_ok_and(|ids| ids.contains(&id))
-            {
-                return Ok(Target {
-                    id,
-                    lan: Some(name.to_owned()),
-                });
+            let ids = Control::new(docker, &names::lan(name)).controlled().await;
+            match has(&ids.unwrap_or_default(), &id) {
+                None => {}
+                Some(true) => {
+                    return Ok(Target {
+                        id,
+                        lan: Some(name.to_owned()),
+                    });
+                }
+                Some(false) => bail!(
+                    "there is no network {id}: its controller is that of the LAN `{name}`, which does not have it; see `zt-run lan ls`"
+                ),
             }
         }
         return Ok(Target { id, lan: None });
@@ -113,6 +116,15 @@ pub(crate) async fn resolve(docker: &Docker, text: &str) -> Result<Target> {
     })
 }
 
+/// Whether the controller with the networks `controlled` has the network `id`; `None` if that is for another one to say.
+fn has(controlled: &[String], id: &str) -> Option<bool> {
+    let same = |known: &String| known.get(..10) == id.get(..10);
+    controlled
+        .iter()
+        .any(same)
+        .then(|| controlled.iter().any(|known| known == id))
+}
+
 fn runs(container: &ContainerSummary) -> bool {
     container.state == Some(ContainerSummaryStateEnum::RUNNING)
 }
@@ -131,6 +143,15 @@ mod tests {
         assert!(error("8056c2e21c0000011").contains("this has 17"));
         assert!(error("my network").contains("neither"));
         assert!(error("ff56c2e21c000001").contains("controller"));
+    }
+
+    #[test]
+    fn a_lan_knows_which_networks_of_its_controller_do_not_exist() {
+        let controlled = ["8056c2e21c000001".to_owned()];
+        assert_eq!(has(&controlled, "8056c2e21c000001"), Some(true));
+        assert_eq!(has(&controlled, "8056c2e21cabcdef"), Some(false));
+        assert_eq!(has(&controlled, "1122334455667788"), None);
+        assert_eq!(has(&[], "8056c2e21c000001"), None);
     }
 
     #[test]

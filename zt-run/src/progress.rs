@@ -51,6 +51,12 @@ impl Progress {
         self.last.clear();
     }
 
+    /// Prints what a person must know of although the command goes on; `-q` does not hide it.
+    pub(crate) fn warn(&mut self, line: &str) {
+        self.clear();
+        eprintln!("zt-run: warning: {line}");
+    }
+
     /// Prints a line that stays.
     pub(crate) fn say(&mut self, line: &str) {
         self.clear();

@@ -23,7 +23,7 @@ const AT_ONCE: usize = 8;
 /// Prints the table.
 pub(crate) async fn list(context: &mut Context) -> Result<()> {
     let docker = context.docker().await?;
-    lifecycle::reap(&docker).await?;
+    lifecycle::reap(&docker, &mut context.progress).await;
     let programs = containers::with_role(&docker, Role::Program).await?;
     let members = &members(&docker, &programs).await;
     let mut rows: Vec<Row> = stream::iter(programs)

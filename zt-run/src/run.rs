@@ -21,18 +21,28 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
-    Context, authorize,
+    Context,
+    authorize::Controller,
     cli::{Run, values},
     engine::{failed, is_missing, said, status},
     entry::{Entry, Preload},
     failure::Failure,
-    guard::{Guard, Made},
+    guard::{self, Guard, Made},
     inject, lifecycle, membership,
     names::{self, Role},
     network::{self, Target},
     sidecar::{self, Sidecar, control::Control},
 };
 use program::Program;
+
+/// What was said on the command line, checked before anything is made.
+struct Wanted<'a> {
+    options: &'a Run,
+    image: &'a str,
+    arguments: &'a [String],
+    environment: Vec<String>,
+    controller: Option<Controller>,
+}
 
 /// A container that is ready to start its program.
 struct Ready {
@@ -53,50 +63,47 @@ pub(crate) async fn run(context: &mut Context, options: Run) -> Result<u8> {
         names::check_program(name)?;
     }
     network::check(&options.network)?;
-    let environment = values::environment(&options.env_file, &options.env)?;
+    let wanted = Wanted {
+        options: &options,
+        image,
+        arguments,
+        environment: values::environment(&options.env_file, &options.env)?,
+        controller: Controller::chosen(&options)?,
+    };
     if options.tty && options.interactive && !options.detach && !stdin().is_terminal() {
         bail!("-t needs a terminal as standard input: leave -t out when something is piped in");
     }
 
     let docker = context.docker().await?;
     let mut guard = Guard::default();
-    let outcome = go(
-        context,
-        &docker,
-        &options,
-        image,
-        arguments,
-        &environment,
-        &mut guard,
-    )
-    .await;
+    let outcome = go(context, &docker, &wanted, &mut guard).await;
     let keep = options.detach && outcome.is_ok();
     if keep {
         guard.keep();
         return outcome;
     }
     let removed = guard.undo(&docker).await;
-    match (outcome, removed) {
-        (Ok(code), Ok(())) => Ok(code),
-        (Ok(_), Err(left)) => Err(left),
-        (Err(error), Ok(())) => Err(error),
-        (Err(error), Err(left)) => {
-            let code = Failure::code_of(&error);
-            Err(Failure::new(code, format!("{error:#}\n{left:#}")).into())
-        }
+    let (outcome, left) = guard::settle(outcome, removed);
+    if let Some(left) = left {
+        context.progress.warn(&left);
     }
+    outcome
 }
 
 async fn go(
     context: &mut Context,
     docker: &Docker,
-    options: &Run,
-    image: &str,
-    arguments: &[String],
-    environment: &[String],
+    wanted: &Wanted<'_>,
     guard: &mut Guard,
 ) -> Result<u8> {
-    lifecycle::reap(docker).await?;
+    let Wanted {
+        options,
+        image,
+        arguments,
+        environment,
+        controller,
+    } = wanted;
+    lifecycle::reap(docker, &mut context.progress).await;
     let target = network::resolve(docker, &options.network).await?;
     let config = program_image(context, docker, image).await?;
     let name = match &options.name {
@@ -128,7 +135,16 @@ async fn go(
     let id = container(docker, &program, guard).await?;
     context.interrupt.check()?;
 
-    let ready = bring_up(context, docker, &program, id, target.clone(), guard).await?;
+    let ready = bring_up(
+        context,
+        docker,
+        &program,
+        id,
+        target.clone(),
+        controller.as_ref(),
+        guard,
+    )
+    .await?;
     start(context, docker, options, &ready).await
 }
 
@@ -185,6 +201,7 @@ async fn bring_up(
     program: &Program<'_>,
     id: String,
     target: Target,
+    controller: Option<&Controller>,
     guard: &mut Guard,
 ) -> Result<Ready> {
     let options = program.options;
@@ -233,8 +250,8 @@ async fn bring_up(
         Control::new(docker, &lan)
             .authorize(&target.id, &node)
             .await?;
-    } else if let (Some(url), Some(token)) = (&options.controller, &options.token) {
-        authorize::authorize(url, token, &target.id, &node).await?;
+    } else if let Some(controller) = controller {
+        controller.authorize(&target.id, &node).await?;
     }
     context.interrupt.check()?;
     control.join(&target.id).await?;

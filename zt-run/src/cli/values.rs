@@ -212,36 +212,6 @@ impl FromStr for Pool {
     }
 }
 
-/// `--controller`: plain HTTP, as the control API speaks it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ControllerUrl {
-    /// `ADDRESS:PORT`
-    pub authority: String,
-}
-
-impl FromStr for ControllerUrl {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let authority = text
-            .strip_prefix("http://")
-            .map(|rest| rest.trim_end_matches('/'));
-        let good =
-            authority.filter(|rest| !rest.is_empty() && !rest.contains(['/', '@', '?', '#', ' ']));
-        let authority = good.ok_or_else(|| "write it as http://ADDRESS:PORT".to_owned())?;
-        let port = authority
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        Ok(Self {
-            authority: if port {
-                authority.to_owned()
-            } else {
-                format!("{authority}:9993")
-            },
-        })
-    }
-}
-
 /// The variables of `--env-file`s and `-e`, later ones over earlier ones, in the engine's form.
 pub(crate) fn environment(files: &[impl AsRef<Path>], variables: &[String]) -> Result<Vec<String>> {
     let mut all: Vec<String> = Vec::new();
@@ -373,31 +343,6 @@ mod tests {
         assert_eq!("1.5".parse(), Ok(Seconds(Duration::from_millis(1500))));
         for bad in ["", "-1", "nan", "inf", "1e300"] {
             assert!(bad.parse::<Seconds>().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_controller_has_the_usual_port() {
-        assert_eq!(
-            "http://10.0.0.1/".parse(),
-            Ok(ControllerUrl {
-                authority: "10.0.0.1:9993".into()
-            })
-        );
-        assert_eq!(
-            "http://10.0.0.1:80".parse(),
-            Ok(ControllerUrl {
-                authority: "10.0.0.1:80".into()
-            })
-        );
-        for bad in [
-            "10.0.0.1",
-            "https://a",
-            "http://",
-            "http://a/b",
-            "http://u@a",
-        ] {
-            assert!(bad.parse::<ControllerUrl>().is_err(), "{bad}");
         }
     }
 

@@ -4,6 +4,7 @@ use std::{
     io::{IsTerminal, Write, stderr, stdin, stdout},
     os::fd::AsFd,
     pin::Pin,
+    time::Duration,
 };
 
 use anyhow::{Result, bail};
@@ -17,16 +18,22 @@ use bollard::{
     },
 };
 use futures_util::{Stream, StreamExt};
-use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::{
+    libc::{SIGINT, SIGKILL},
+    sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr},
+};
 use tokio::{
     io::{AsyncWriteExt, copy},
     signal::unix::{SignalKind, signal},
     sync::mpsc::UnboundedReceiver,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::DRAIN;
 use crate::engine::failed;
+
+/// Within how long the third Ctrl-C kills.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A connection to the standard streams of a created container.
 pub(crate) struct Attached<'a> {
@@ -94,15 +101,13 @@ impl<'a> Attached<'a> {
         let mut wait =
             std::pin::pin!(docker.wait_container(container, None::<WaitContainerOptions>));
         let mut open = true;
-        let mut interrupts = 0;
+        let mut patience = Patience::default();
         let code = loop {
             tokio::select! {
                 ended = wait.next() => break exit_code(ended)?,
                 chunk = output.next(), if open => open = pass(chunk),
                 Some(number) = signals.recv() => {
-                    interrupts += u32::from(number == nix::libc::SIGINT);
-                    // Process 1 ignores what it does not handle: a second Ctrl-C is not for asking any more.
-                    let number = if interrupts > 1 && number == nix::libc::SIGINT { nix::libc::SIGKILL } else { number };
+                    let number = patience.signal(number, Instant::now());
                     let options = KillContainerOptionsBuilder::default().signal(&number.to_string()).build();
                     // It may have ended in the meantime; then the wait tells.
                     let _ = docker.kill_container(container, Some(options)).await;
@@ -115,6 +120,29 @@ impl<'a> Attached<'a> {
             let _ = timeout(DRAIN, drain(output)).await;
         }
         Ok(code)
+    }
+}
+
+/// Tells a Ctrl-C for the program from those of a person who wants it gone. Process 1 ignores signals that it does not handle,
+/// so asking would never end it; but a debugger or a database's client handles many a Ctrl-C, so one or two are not enough.
+#[derive(Default)]
+struct Patience {
+    /// The last two interrupts, the older one first.
+    interrupts: [Option<Instant>; 2],
+}
+
+impl Patience {
+    /// The signal to send instead of `number`: that one, or SIGKILL for the third SIGINT within [`PATIENCE`].
+    fn signal(&mut self, number: i32, now: Instant) -> i32 {
+        if number != SIGINT {
+            return number;
+        }
+        let [first, second] = self.interrupts;
+        self.interrupts = [second, Some(now)];
+        match first {
+            Some(first) if now.duration_since(first) <= PATIENCE => SIGKILL,
+            _ => SIGINT,
+        }
     }
 }
 
@@ -187,5 +215,46 @@ impl RawTerminal {
 impl Drop for RawTerminal {
     fn drop(&mut self) {
         let _ = tcsetattr(stdin().as_fd(), SetArg::TCSANOW, &self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::libc::SIGTERM;
+
+    use super::*;
+
+    /// What is sent for signals that come at these milliseconds.
+    fn sent(signals: &[(u64, i32)]) -> Vec<i32> {
+        let (mut patience, start) = (Patience::default(), Instant::now());
+        signals
+            .iter()
+            .map(|(at, number)| patience.signal(*number, start + Duration::from_millis(*at)))
+            .collect()
+    }
+
+    #[test]
+    fn a_program_that_handles_ctrl_c_gets_two_in_a_row() {
+        assert_eq!(sent(&[(0, SIGINT), (100, SIGINT)]), [SIGINT, SIGINT]);
+    }
+
+    #[test]
+    fn the_third_ctrl_c_kills_only_when_it_comes_soon() {
+        assert_eq!(
+            sent(&[(0, SIGINT), (900, SIGINT), (2000, SIGINT)]),
+            [SIGINT, SIGINT, SIGKILL]
+        );
+        assert_eq!(
+            sent(&[(0, SIGINT), (900, SIGINT), (2100, SIGINT), (2800, SIGINT)]),
+            [SIGINT, SIGINT, SIGINT, SIGKILL]
+        );
+    }
+
+    #[test]
+    fn other_signals_do_not_count() {
+        assert_eq!(
+            sent(&[(0, SIGTERM), (1, SIGTERM), (2, SIGTERM), (3, SIGINT)]),
+            [SIGTERM, SIGTERM, SIGTERM, SIGINT]
+        );
     }
 }

@@ -7,7 +7,7 @@ mod support;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use support::Session;
-use zt_protocol::network_config::Assembly;
+use zt_protocol::network_config::{Added, Assembly};
 use zt_protocol::packet::{self, HEADER_LEN, MAX_BODY, decompress};
 use zt_protocol::verb::{ConfigChunk, NetworkCredentials, Reply};
 use zt_protocol::{Emit, NetworkConfig, Verb, World};
@@ -59,7 +59,7 @@ fn main() -> std::io::Result<()> {
 
 fn add_config(corpus: &mut Corpus, payload: &[u8]) -> std::io::Result<()> {
     let chunk = ConfigChunk::parse(payload).expect("a recorded chunk parses");
-    let Ok(Some(text)) = Assembly::default().add(&chunk) else {
+    let Ok(Added::Complete(text)) = Assembly::default().add(&chunk) else {
         return Ok(());
     };
     NetworkConfig::parse(&text).expect("a recorded configuration parses");

@@ -4,7 +4,7 @@
 mod assembly;
 mod parts;
 
-pub use assembly::Assembly;
+pub use assembly::{Added, Assembly};
 pub use parts::{Dns, Role, Route, SingleSignOn, Specialist};
 
 use crate::address::{Address, NetworkId};

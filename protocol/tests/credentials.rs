@@ -10,7 +10,7 @@ use zt_protocol::credential::{
     Capability, CertificateOfMembership, CertificateOfOwnership, CredentialKind, Revocation, Tag,
     Thing,
 };
-use zt_protocol::network_config::{Assembly, Dns, Role, Route, Specialist};
+use zt_protocol::network_config::{Added, Assembly, Dns, Role, Route, Specialist};
 use zt_protocol::rule::{self, Action, Match, Rule, Side, TagTest, Target};
 use zt_protocol::verb::ConfigChunk;
 use zt_protocol::wire::{Malformed, Reader, to_hex};
@@ -338,7 +338,10 @@ fn configuration_chunks_match_upstream() {
     let parsed = ConfigChunk::parse(&known).unwrap();
     assert_eq!(parsed, chunk);
     assert!(parsed.verify(controller.public()) && !parsed.verify(&member()));
-    assert_eq!(Assembly::default().add(&parsed), Ok(Some(text.clone())));
+    assert_eq!(
+        Assembly::default().add(&parsed),
+        Ok(Added::Complete(text.clone()))
+    );
     for length in 0..known.len() {
         // Cut right after the data it is a legacy chunk, which never verifies.
         match ConfigChunk::parse(&known[..length]) {

@@ -10,7 +10,7 @@ use support::{Session, read_text};
 use zt_protocol::credential::{
     CertificateOfMembership, CertificateOfOwnership, CredentialKind, Thing,
 };
-use zt_protocol::network_config::Assembly;
+use zt_protocol::network_config::{Added, Assembly};
 use zt_protocol::packet::{self, HEADER_LEN, decompress};
 use zt_protocol::verb::{
     ConfigChunk, ErrorCode, ErrorReply, ExtFrame, Frame, Hello, MulticastFrame, MulticastGather,
@@ -269,7 +269,7 @@ fn check_chunk(
         chunk.verify(controller),
         "{at}: the controller signed the chunk"
     );
-    let Some(text) = assembly.add(&chunk).unwrap() else {
+    let Added::Complete(text) = assembly.add(&chunk).unwrap() else {
         return;
     };
     let config = NetworkConfig::parse(&text).unwrap_or_else(|e| panic!("{at}: {e}"));

@@ -167,6 +167,10 @@ impl Lan {
         self.stations[who].address
     }
 
+    pub(crate) fn identity(&self, who: Who) -> SecretIdentity {
+        IDENTITIES[who].parse().unwrap()
+    }
+
     pub(crate) fn mac(&self, who: Who, network: NetworkId) -> Mac {
         Mac::of(self.address(who), network)
     }

@@ -223,3 +223,45 @@ fn garbage_of_an_authentic_peer_is_counted_and_disturbs_nobody() {
     lan.received(A);
     assert_eq!(exchange(&mut lan, network), (true, true));
 }
+
+#[test]
+fn a_propagated_configuration_reaches_every_member_and_comes_to_rest() {
+    let (mut lan, network) = connected(3);
+    for (from, to) in [(A, B), (B, C), (C, A)] {
+        let to = lan.mac(to, network);
+        lan.send(from, network, to, ETHERTYPE_IPV4, b"hello");
+        lan.run(SECOND / 2);
+    }
+    let before = lan.datagrams;
+    lan.run(SECOND);
+    let background = lan.datagrams - before;
+
+    // What no controller of version 1.14 does: chunks to be passed on, here to a single member.
+    let dictionary = lan.stored_config(A).unwrap().to_vec();
+    let controller = lan.identity(ROOT);
+    let (first, second) = dictionary.split_at(dictionary.len() / 2);
+    let (a, now) = (lan.address(A), lan.now);
+    let before = lan.datagrams;
+    for (offset, data) in [(0, first), (first.len(), second)] {
+        let mut chunk = network.0.to_be_bytes().to_vec();
+        chunk.extend((data.len() as u16).to_be_bytes());
+        chunk.extend(data);
+        chunk.push(1);
+        chunk.extend(77u64.to_be_bytes());
+        chunk.extend((dictionary.len() as u32).to_be_bytes());
+        chunk.extend((offset as u32).to_be_bytes());
+        let signature = controller.sign(&chunk);
+        chunk.extend([1, 0, 96]);
+        chunk.extend(signature);
+        let root = lan.node(ROOT).vl1_mut();
+        root.send(now, a, Verb::NETWORK_CONFIG, &chunk, false);
+    }
+    lan.run(SECOND);
+    for who in [B, C] {
+        // It is A's, which shows that all of it arrived.
+        assert_eq!(lan.node(who).vl2().counters().bad_config, 1);
+    }
+    // Two chunks go to A, and from each member to at most two others; and A answers.
+    let spent = lan.datagrams - before;
+    assert!(spent <= background + 40, "{spent} datagrams");
+}

@@ -1,5 +1,7 @@
 //! Putting the chunks of a configuration together (VL2 §2.4).
 
+use std::collections::VecDeque;
+
 use crate::verb::ConfigChunk;
 use crate::wire::Malformed;
 
@@ -7,6 +9,9 @@ use crate::wire::Malformed;
 const SLOTS: usize = 3;
 /// The longest dictionary; stock's limit is a little below.
 const MAX_TOTAL: u32 = 512 * 1024;
+/// Complete configurations whose chunks are known when they come again: members that pass chunks
+/// on give each other the same ones for as long as a packet takes.
+const REMEMBERED: usize = 16;
 const MAX_CHUNKS: usize = MAX_TOTAL as usize / 1024 + 1;
 
 /// The incomplete configurations of one network.
@@ -14,6 +19,19 @@ const MAX_CHUNKS: usize = MAX_TOTAL as usize / 1024 + 1;
 pub struct Assembly {
     /// The least recently used first.
     slots: Vec<Slot>,
+    /// Updates that were complete, the latest last.
+    completed: VecDeque<u64>,
+}
+
+/// What a chunk was good for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Added {
+    /// It is new, and others are still missing.
+    New,
+    /// It was there already, or all of its configuration was.
+    Known,
+    /// It is new and was the last one missing: the dictionary's text.
+    Complete(Vec<u8>),
 }
 
 #[derive(Debug)]
@@ -26,15 +44,17 @@ struct Slot {
 
 impl Assembly {
     /// Adds a chunk, whose signature the caller has [verified](ConfigChunk::verify), or which
-    /// has no placement and comes from the controller itself. Returns the dictionary's text
-    /// once it is complete.
-    pub fn add(&mut self, chunk: &ConfigChunk<'_>) -> Result<Option<Vec<u8>>, Malformed> {
+    /// has no placement and comes from the controller itself.
+    pub fn add(&mut self, chunk: &ConfigChunk<'_>) -> Result<Added, Malformed> {
         const MALFORMED: Malformed = Malformed("network configuration chunk");
         let Some(placement) = chunk.placement else {
-            return Ok(Some(chunk.data.to_vec()));
+            return Ok(Added::Complete(chunk.data.to_vec()));
         };
         if placement.total >= MAX_TOTAL || placement.update == 0 {
             return Err(MALFORMED);
+        }
+        if self.completed.contains(&placement.update) {
+            return Ok(Added::Known);
         }
         let mut slot = match self
             .slots
@@ -59,16 +79,21 @@ impl Assembly {
             return Err(MALFORMED);
         };
         let id = placement.chunk_id();
-        if !slot.chunks.contains(&id) && slot.chunks.len() < MAX_CHUNKS {
+        let is_new = !slot.chunks.contains(&id) && slot.chunks.len() < MAX_CHUNKS;
+        if is_new {
             place.copy_from_slice(chunk.data);
             slot.chunks.push(id);
             slot.received += chunk.data.len();
         }
         if slot.received == slot.dictionary.len() {
-            return Ok(Some(slot.dictionary));
+            if self.completed.len() == REMEMBERED {
+                self.completed.pop_front();
+            }
+            self.completed.push_back(slot.update);
+            return Ok(Added::Complete(slot.dictionary));
         }
         self.slots.push(slot);
-        Ok(None)
+        Ok(if is_new { Added::New } else { Added::Known })
     }
 }
 
@@ -94,10 +119,15 @@ mod tests {
         assert_eq!(chunks.len(), 3);
         assert!(chunks.iter().all(|chunk| chunk.verify(controller.public())));
         let mut assembly = Assembly::default();
-        assert_eq!(assembly.add(&chunks[2]), Ok(None));
-        assert_eq!(assembly.add(&chunks[0]), Ok(None));
-        assert_eq!(assembly.add(&chunks[2]), Ok(None));
-        assert_eq!(assembly.add(&chunks[1]), Ok(Some(text.clone())));
+        assert_eq!(assembly.add(&chunks[2]), Ok(Added::New));
+        assert_eq!(assembly.add(&chunks[0]), Ok(Added::New));
+        assert_eq!(assembly.add(&chunks[2]), Ok(Added::Known));
+        assert_eq!(assembly.add(&chunks[1]), Ok(Added::Complete(text.clone())));
+        // Late copies do not begin the same configuration again.
+        for chunk in &chunks {
+            assert_eq!(assembly.add(chunk), Ok(Added::Known));
+        }
+        assert!(assembly.slots.is_empty());
     }
 
     #[test]
@@ -110,17 +140,22 @@ mod tests {
         let (first, second) = (of(1), of(2));
         let mut assembly = Assembly::default();
         for chunks in [&first, &second, &of(3)] {
-            assert_eq!(assembly.add(&chunks[0]), Ok(None));
+            assert_eq!(assembly.add(&chunks[0]), Ok(Added::New));
         }
         assert_eq!(
             assembly.add(&first[0]),
-            Ok(None),
+            Ok(Added::Known),
             "the first is now the latest"
         );
-        assert_eq!(assembly.add(&of(4)[0]), Ok(None), "the second gives way");
-        assert_eq!(assembly.add(&second[1]), Ok(None));
-        assert!(
-            assembly.add(&first[1]).unwrap().is_some(),
+        assert_eq!(
+            assembly.add(&of(4)[0]),
+            Ok(Added::New),
+            "the second gives way"
+        );
+        assert_eq!(assembly.add(&second[1]), Ok(Added::New));
+        assert_eq!(
+            assembly.add(&first[1]),
+            Ok(Added::Complete(text.clone())),
             "the first was kept"
         );
     }
@@ -133,7 +168,7 @@ mod tests {
         let long: Vec<_> = ConfigChunk::sign_all(&controller, NETWORK, &long, 1).collect();
         let short: Vec<_> = ConfigChunk::sign_all(&controller, NETWORK, &short, 1).collect();
         let mut assembly = Assembly::default();
-        assert_eq!(assembly.add(&short[0]), Ok(None));
+        assert_eq!(assembly.add(&short[0]), Ok(Added::New));
         assert!(assembly.add(&long[1]).is_err());
     }
 }

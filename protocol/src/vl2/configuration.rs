@@ -8,6 +8,7 @@ use super::credentials::revocation_packet;
 use super::status::Status;
 use super::{FrameSink, Vl2};
 use crate::credential::Revocation;
+use crate::network_config::Added;
 use crate::node::{ConfigAnswer, ConfigRequest, Event, Ticket};
 use crate::verb::{
     ConfigChunk, ErrorCode, ErrorReply, NetworkConfigRequest, OkNetworkConfig, Reply,
@@ -177,6 +178,15 @@ impl Vl2 {
             self.counters.bad_config += 1;
             return None;
         }
+        let added = match network.assembly.add(&chunk) {
+            // What is known was passed on when it was new: it would circulate for ever.
+            Ok(Added::Known) => return None,
+            Ok(added) => added,
+            Err(_) => {
+                self.counters.bad_config += 1;
+                return None;
+            }
+        };
         if chunk
             .placement
             .is_some_and(|placement| placement.propagates())
@@ -190,12 +200,8 @@ impl Vl2 {
                 vl1.send(now, member, Verb::NETWORK_CONFIG, body, false);
             }
         }
-        let dictionary = match network.assembly.add(&chunk) {
-            Ok(dictionary) => dictionary?,
-            Err(_) => {
-                self.counters.bad_config += 1;
-                return None;
-            }
+        let Added::Complete(dictionary) = added else {
+            return None;
         };
         if !self.accept_config(now, vl1, id, dictionary) {
             return None;

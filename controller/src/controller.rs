@@ -16,8 +16,9 @@ use crate::json::{Invalid, bool_field};
 use crate::member::{AuthorizedBy, Member};
 use crate::metadata::Metadata;
 use crate::network::Network;
+use crate::records::Records;
 use crate::session::Session;
-use crate::store::{Key, Store, member_key, network_key};
+use crate::store::{Store, member_key, network_key};
 
 /// A network controller: the certificate authority of every network whose id begins with its
 /// address (VL2 §5).
@@ -27,7 +28,6 @@ pub struct Controller {
     networks: BTreeMap<NetworkId, Hosted>,
     sessions: HashMap<(NetworkId, Address), Session>,
     effects: VecDeque<Effect>,
-    unreadable: Vec<Unreadable>,
     rng: ChaCha12Rng,
 }
 
@@ -54,21 +54,13 @@ pub enum Effect {
     },
 }
 
-/// A stored record that was left alone because it cannot be understood.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unreadable {
-    /// Its key in the store.
-    pub key: String,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
 /// A network with its members.
+#[derive(Debug, Clone)]
 pub(crate) struct Hosted {
     pub(crate) network: Network,
     pub(crate) members: BTreeMap<Address, Member>,
     /// Certificates issued from now on are newer than this, else they would be born revoked.
-    last_revocation: Time,
+    pub(crate) last_revocation: Time,
 }
 
 /// Why a change was refused.
@@ -85,28 +77,20 @@ impl From<Invalid> for Refused {
 }
 
 impl Controller {
-    /// A controller with the records of `store`. `seed` is fresh randomness, for ids.
-    ///
-    /// A record that cannot be read is left in the store as it is and not served; see
-    /// [`unreadable`](Self::unreadable).
-    pub fn new(identity: SecretIdentity, seed: [u8; 32], mut store: Box<dyn Store>) -> Self {
-        let mut records = store.load();
-        // A network's own key is a prefix of its members' keys.
-        records.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let mut networks = BTreeMap::new();
-        let mut unreadable = Vec::new();
-        for (key, record) in records {
-            if let Err(reason) = load_record(&mut networks, &key, &record) {
-                unreadable.push(Unreadable { key, reason });
-            }
-        }
+    /// A controller with these records, which tells `store` of every change. `seed` is fresh
+    /// randomness, for ids.
+    pub fn new(
+        identity: SecretIdentity,
+        seed: [u8; 32],
+        records: Records,
+        store: Box<dyn Store>,
+    ) -> Self {
         Self {
             identity,
             store,
-            networks,
+            networks: records.into_networks(),
             sessions: HashMap::new(),
             effects: VecDeque::new(),
-            unreadable,
             rng: ChaCha12Rng::from_seed(seed),
         }
     }
@@ -114,11 +98,6 @@ impl Controller {
     /// The address that the ids of all networks of this controller begin with.
     pub fn address(&self) -> Address {
         self.identity.address()
-    }
-
-    /// The stored records that could not be read.
-    pub fn unreadable(&self) -> &[Unreadable] {
-        &self.unreadable
     }
 
     /// The next thing to send, or `None`.
@@ -414,7 +393,7 @@ impl fmt::Debug for Controller {
 }
 
 impl Hosted {
-    fn new(network: Network) -> Self {
+    pub(crate) fn new(network: Network) -> Self {
         Self {
             network,
             members: BTreeMap::new(),
@@ -472,26 +451,4 @@ fn authorize_by_itself(network: &Network, member: &mut Member, metadata: &Metada
     {
         member.set_authorized(now, Some(AuthorizedBy::Token(token.clone())));
     }
-}
-
-fn load_record(
-    networks: &mut BTreeMap<NetworkId, Hosted>,
-    key: &str,
-    record: &Value,
-) -> Result<(), String> {
-    match Key::parse(key).ok_or("not the name of a record")? {
-        Key::Network(id) => {
-            let network =
-                Network::from_record(id, record).map_err(|invalid| invalid.to_string())?;
-            networks.insert(id, Hosted::new(network));
-        }
-        Key::Member(id, address) => {
-            let hosted = networks.get_mut(&id).ok_or("its network is not there")?;
-            let member =
-                Member::from_record(id, address, record).map_err(|invalid| invalid.to_string())?;
-            hosted.last_revocation = hosted.last_revocation.max(member.last_deauthorized);
-            hosted.members.insert(address, member);
-        }
-    }
-    Ok(())
 }

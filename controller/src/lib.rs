@@ -15,11 +15,13 @@ mod json;
 mod member;
 mod metadata;
 mod network;
+mod records;
 mod rules;
 mod session;
 mod store;
 
 pub use api::{Method, Response};
-pub use controller::{Controller, Effect, Unreadable};
+pub use controller::{Controller, Effect};
 pub use json::Invalid;
+pub use records::{Records, Unreadable};
 pub use store::{MemoryStore, Store};

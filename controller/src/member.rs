@@ -95,12 +95,17 @@ impl Member {
         member.last_authorized = time_field(record, "lastAuthorizedTime")?;
         member.last_deauthorized = time_field(record, "lastDeauthorizedTime")?;
         member.sso_exempt = bool_field(record, "ssoExempt")?.unwrap_or(false);
-        if let Some(text) = record.get("identity").and_then(Value::as_str) {
-            let identity: Identity = text
-                .parse()
-                .map_err(|_| Invalid::new("identity", "no identity"))?;
-            member.identity = Some(identity);
-        }
+        member.identity = match record.get("identity") {
+            None | Some(Value::Null) => None,
+            // Stock takes this for a member that has not been there yet.
+            Some(Value::String(text)) if text.is_empty() => None,
+            Some(value) => {
+                let identity = value
+                    .as_str()
+                    .and_then(|text| text.parse::<Identity>().ok());
+                Some(identity.ok_or_else(|| Invalid::new("identity", "no identity"))?)
+            }
+        };
         let text = |field| record.get(field).and_then(Value::as_str);
         member.authorized_by = match text("lastAuthorizedCredentialType") {
             Some("api") => Some(AuthorizedBy::Api),

@@ -8,13 +8,11 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use zt_protocol::{Address, NetworkId};
 
-/// Keeps the records of a controller.
+/// Keeps the records of a controller. What was kept comes back as [`Records`](crate::Records).
 ///
 /// Keys are relative paths without extension: `network/<16 hex>` and `network/<16 hex>/member/<10 hex>`, so that a store of files
 /// has the layout of `controller.d` (VL2 §5.1) by appending `.json`.
 pub trait Store: Send {
-    /// All records, asked once when the controller starts.
-    fn load(&mut self) -> Vec<(String, Value)>;
     /// Keeps `record` under `key`, replacing what was there.
     fn put(&mut self, key: &str, record: &Value);
     /// Forgets `key`; a key that is not there is no error.
@@ -62,13 +60,6 @@ pub struct MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn load(&mut self) -> Vec<(String, Value)> {
-        self.records
-            .iter()
-            .map(|(key, record)| (key.clone(), record.clone()))
-            .collect()
-    }
-
     fn put(&mut self, key: &str, record: &Value) {
         self.records.insert(key.to_owned(), record.clone());
     }

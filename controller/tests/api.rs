@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use serde_json::{Value, json};
-use zt_controller::{Controller, Effect, MemoryStore, Method, Response, Store};
+use zt_controller::{Controller, Effect, MemoryStore, Method, Records, Response, Store};
 use zt_protocol::node::ConfigAnswer;
 use zt_protocol::{Identity, NetworkConfig, NetworkId, SecretIdentity, Time};
 
@@ -17,12 +17,12 @@ const METADATA: &[u8] = b"v=7\npv=c\nmajv=1\nminv=e\nrevv=1\nrevr=1";
 const NOW: Time = Time(1_795_335_269_663);
 
 fn controller() -> Controller {
-    controller_with(MemoryStore::default())
+    controller_with(Records::default(), MemoryStore::default())
 }
 
-fn controller_with(store: impl Store + 'static) -> Controller {
+fn controller_with(records: Records, store: impl Store + 'static) -> Controller {
     let identity: SecretIdentity = CONTROLLER.parse().unwrap();
-    Controller::new(identity, [1; 32], Box::new(store))
+    Controller::new(identity, [1; 32], records, Box::new(store))
 }
 
 fn call(controller: &mut Controller, method: Method, path: &str, body: Value) -> Response {
@@ -293,9 +293,6 @@ fn a_restart_changes_nothing() {
     struct Shared(Arc<Mutex<MemoryStore>>);
 
     impl Store for Shared {
-        fn load(&mut self) -> Vec<(String, Value)> {
-            self.0.lock().unwrap().load()
-        }
         fn put(&mut self, key: &str, record: &Value) {
             self.0.lock().unwrap().put(key, record);
         }
@@ -305,7 +302,7 @@ fn a_restart_changes_nothing() {
     }
 
     let store = Shared::default();
-    let mut before = controller_with(store.clone());
+    let mut before = controller_with(Records::default(), store.clone());
     let network = "/controller/network/e5d9900be88d55a5";
     post(&mut before, network, lab_request());
     post(
@@ -332,8 +329,8 @@ fn a_restart_changes_nothing() {
     ];
     let shown = tables.map(|table| get(&mut before, table));
 
-    let mut after = controller_with(store.clone());
-    assert_eq!(after.unreadable(), []);
+    let records = store.0.lock().unwrap().records.clone();
+    let mut after = controller_with(Records::read(records).unwrap(), store.clone());
     assert_eq!(tables.map(|table| get(&mut after, table)), shown);
     // The second member joins by token, and does not get the first one's address.
     let metadata = [METADATA, b"\na=token:secret"].concat();
@@ -352,29 +349,36 @@ fn a_restart_changes_nothing() {
     );
     assert_eq!(config.tags[0].value, 2);
 
-    // A record that cannot be read is left alone, and the others are served.
-    let mut broken = store.clone();
-    broken.put("network/e5d9900be8000009", &json!({ "mtu": [] }));
-    broken.put("network/e5d9900be8000008/member/1122334455", &json!({}));
-    let restarted = controller_with(broken);
-    let keys: Vec<_> = restarted
-        .unreadable()
-        .iter()
-        .map(|unreadable| unreadable.key.as_str())
-        .collect();
-    assert_eq!(
-        keys,
-        [
-            "network/e5d9900be8000008/member/1122334455",
-            "network/e5d9900be8000009"
-        ]
-    );
     assert_eq!(after.api(NOW, Method::Delete, network, None).status, 200);
-    assert_eq!(
-        store.0.lock().unwrap().records.len(),
-        2,
-        "the broken ones stay"
-    );
+    assert_eq!(store.0.lock().unwrap().records.len(), 0);
+}
+
+#[test]
+fn a_record_that_cannot_be_understood_is_named_and_no_controller_starts_without_it() {
+    let network = "network/e5d9900be8000009";
+    let member = "network/e5d9900be8000009/member/ae942bac06";
+    let orphan = "network/e5d9900be8000008/member/ae942bac06";
+    for (key, record, reason) in [
+        (network, json!({ "mtu": [] }), "mtu: "),
+        (member, json!({ "identity": "x" }), "identity: "),
+        (member, json!({ "identity": 7 }), "identity: "),
+        (orphan, json!({}), "its network has none"),
+        ("network/9", json!({}), "its name is not that of a record"),
+    ] {
+        let records = [(network, json!({})), (key, record)];
+        let records = records.map(|(key, record)| (key.to_owned(), record));
+        let unreadable = Records::read(records).unwrap_err();
+        assert_eq!(unreadable.key, key);
+        assert!(unreadable.reason.starts_with(reason), "{unreadable:?}");
+    }
+    for nobody in [
+        json!({}),
+        json!({ "identity": null }),
+        json!({ "identity": "" }),
+    ] {
+        let records = [(network, json!({})), (member, nobody)];
+        Records::read(records.map(|(key, record)| (key.to_owned(), record))).unwrap();
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
-use zt_controller::{Controller, Effect, MemoryStore, Method, Response};
+use zt_controller::{Controller, Effect, MemoryStore, Method, Records, Response};
 use zt_protocol::identity::SecretKey;
 use zt_protocol::node::{Event, Node};
 use zt_protocol::vl1::LocalSocket;
@@ -104,7 +104,7 @@ impl Lan {
         let store = Box::new(MemoryStore::default());
         Self {
             now: START,
-            controller: Controller::new(secrets[ROOT].clone(), [9; 32], store),
+            controller: Controller::new(secrets[ROOT].clone(), [9; 32], Records::default(), store),
             stations: secrets.iter().enumerate().map(station).collect(),
             in_flight: VecDeque::new(),
             lose: Box::new(|_, _, _| false),

@@ -11,15 +11,10 @@ use super::run::Engine;
 
 /// Records live on the shell's side: changes go out as events.
 pub(super) struct EventStore {
-    pub(super) records: Vec<(String, Value)>,
     pub(super) events: mpsc::UnboundedSender<EngineEvent>,
 }
 
 impl Store for EventStore {
-    fn load(&mut self) -> Vec<(String, Value)> {
-        std::mem::take(&mut self.records)
-    }
-
     fn put(&mut self, key: &str, record: &Value) {
         // Without a shell there is nobody to keep it for.
         let _ = self.events.send(EngineEvent::ControllerPut {

@@ -12,7 +12,7 @@ use std::thread;
 use rustix::event::{EventfdFlags, eventfd};
 use serde_json::Value;
 use tokio::sync::{mpsc as async_mpsc, oneshot};
-use zt_controller::{Method, Response};
+use zt_controller::{Method, Records, Response};
 use zt_protocol::vl1::PeerInfo;
 use zt_protocol::world::UpdateRefused;
 use zt_protocol::{NetworkId, SecretIdentity, World};
@@ -37,8 +37,8 @@ pub struct EngineConfig {
     pub socket_directory: PathBuf,
     /// Interfaces whose names begin so are not told to peers.
     pub interface_prefix_blacklist: Vec<String>,
-    /// The controller's records by key, as [`EngineEvent::ControllerPut`] gave them.
-    pub controller_records: Vec<(String, Value)>,
+    /// The controller's records, as [`EngineEvent::ControllerPut`] gave them.
+    pub controller_records: Records,
 }
 
 /// What the data plane tells; ends when it has ended.

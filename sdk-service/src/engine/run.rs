@@ -81,18 +81,11 @@ impl Engine {
         }
         let mut clock = Clock::new();
         let now = clock.now();
-        let store = EventStore {
-            records: config.controller_records,
+        let store = Box::new(EventStore {
             events: events.clone(),
-        };
-        let controller = Controller::new(config.identity.clone(), seed()?, Box::new(store));
-        for unreadable in controller.unreadable() {
-            tracing::error!(
-                record = unreadable.key,
-                reason = unreadable.reason,
-                "controller record left alone"
-            );
-        }
+        });
+        let records = config.controller_records;
+        let controller = Controller::new(config.identity.clone(), seed()?, records, store);
         let window = edge.receive_buffer().max(MIN_WINDOW);
         Ok(Self {
             node: Node::new(now.time, config.identity, config.planet, seed()?),

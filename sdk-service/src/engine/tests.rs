@@ -13,7 +13,7 @@ use getrandom::SysRng;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use serde_json::json;
-use zt_controller::Method;
+use zt_controller::{Method, Records};
 use zt_protocol::identity::SecretKey;
 use zt_protocol::rand_core::UnwrapErr;
 use zt_protocol::vl2::Status;
@@ -73,7 +73,7 @@ impl Node {
             },
             socket_directory: directory.path().to_owned(),
             interface_prefix_blacklist: Vec::new(),
-            controller_records: Vec::new(),
+            controller_records: Records::default(),
         };
         let (handle, events) = spawn(config).unwrap();
         Self {
@@ -306,7 +306,7 @@ fn a_taken_port_comes_back_from_the_start() {
             },
             socket_directory: root.directory.path().to_owned(),
             interface_prefix_blacklist: Vec::new(),
-            controller_records: Vec::new(),
+            controller_records: Records::default(),
         };
         let error = spawn(config).expect_err("the port is taken");
         assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);

@@ -1,21 +1,31 @@
 //! `controller.d`: the records of the networks that this node controls (VL2 §5.1).
 //!
-//! What a record means is the controller's business; here it is one JSON object a file, under a
-//! key that is the file's path without `.json`.
+//! What a record means is the controller's business, which is asked before anything starts; here
+//! it is one JSON object a file, under a key that is the file's path without `.json`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use zt_controller::Records;
 
 use super::{HomeError, file};
 
 const ADVICE: &str = "restore it from a backup, or move it away to go on without this record";
 
-/// Every record below this directory, with its key: `network/<id>` or
-/// `network/<id>/member/<address>`. A file that is not such a record is an error, because a
-/// controller that forgets a network in silence locks its members out.
-pub fn records(directory: &Path) -> Result<Vec<(String, Value)>, HomeError> {
+/// Every record below this directory. A file that is not such a record is an error, because a
+/// controller that forgets a network in silence locks its members out, and one that forgets a
+/// member writes a new record over the old.
+pub fn records(directory: &Path) -> Result<Records, HomeError> {
+    Records::read(files(directory)?).map_err(|unreadable| HomeError::Corrupt {
+        path: directory.join(format!("{}.json", unreadable.key)),
+        problem: format!("is not a record of the controller: {}", unreadable.reason),
+        advice: ADVICE,
+    })
+}
+
+/// The content of every file with its key: `network/<id>` or `network/<id>/member/<address>`.
+fn files(directory: &Path) -> Result<Vec<(String, Value)>, HomeError> {
     let mut records = Vec::new();
     let networks = directory.join("network");
     for network in identifiers(&networks, 16, ".json")? {
@@ -106,7 +116,7 @@ mod tests {
     #[test]
     fn records_come_back_by_key_and_foreign_files_are_left_out() {
         let home = tempfile::tempdir().unwrap();
-        assert!(records(home.path()).unwrap().is_empty());
+        assert!(files(home.path()).unwrap().is_empty());
         put(home.path(), NETWORK, r#"{"id":"1122334455667788"}"#);
         put(home.path(), MEMBER, r#"{"id":"aabbccddee"}"#);
         fs::write(home.path().join("network/README"), "x").unwrap();
@@ -116,7 +126,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            records(home.path()).unwrap(),
+            files(home.path()).unwrap(),
             [
                 (NETWORK.to_owned(), json!({"id": "1122334455667788"})),
                 (MEMBER.to_owned(), json!({"id": "aabbccddee"})),
@@ -127,10 +137,15 @@ mod tests {
     #[test]
     fn a_damaged_record_is_named() {
         let home = tempfile::tempdir().unwrap();
+        put(home.path(), NETWORK, r#"{"id":"1122334455667788"}"#);
         for (content, expected) in [
             ("", "is not JSON"),
             ("{", "is not JSON"),
             ("{}", "is not the record of aabbccddee"),
+            (
+                r#"{"id":"aabbccddee","identity":"x"}"#,
+                "is not a record of the controller: identity: no identity",
+            ),
         ] {
             put(home.path(), MEMBER, content);
             let error = records(home.path()).unwrap_err().to_string();

@@ -9,7 +9,7 @@ use crate::place::{IDENTITY, Place, text, wait_for};
 #[test]
 fn a_damaged_file_is_named_and_nothing_is_changed() {
     let place = Place::new();
-    let cases: [(&str, &[u8], &str); 8] = [
+    let cases: [(&str, &[u8], &str); 11] = [
         (
             "identity.secret",
             b"e5d9900be8:0:00",
@@ -30,11 +30,30 @@ fn a_damaged_file_is_named_and_nothing_is_changed() {
             b"{}",
             "is not the record of e5d9900be8000001",
         ),
+        (
+            "controller.d/network/e5d9900be8000001.json",
+            b"{\"id\":\"e5d9900be8000001\",\"mtu\":[]}",
+            "is not a record of the controller: mtu",
+        ),
+        (
+            "controller.d/network/e5d9900be8000002/member/ae942bac06.json",
+            b"{\"id\":\"ae942bac06\",\"identity\":\"x\"}",
+            "is not a record of the controller: identity",
+        ),
+        (
+            "controller.d/network/e5d9900be8000003/member/ae942bac06.json",
+            b"{\"id\":\"ae942bac06\"}",
+            "is not a record of the controller: its network has none",
+        ),
     ];
     for (number, (name, content, problem)) in cases.into_iter().enumerate() {
         let home = place.home(&format!("home{number}"));
         let path = home.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
+        if name.starts_with("controller.d/network/e5d9900be8000002/") {
+            let network = home.join("controller.d/network/e5d9900be8000002.json");
+            fs::write(network, br#"{"id":"e5d9900be8000002"}"#).unwrap();
+        }
         fs::write(&path, content).unwrap();
         for arguments in [&["-p0"][..], &["-d", "-p0"]] {
             let output = place.service().args(arguments).arg(&home).output().unwrap();

@@ -1,6 +1,6 @@
 //! The controller proper: networks, their members, and what happens when either changes.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -17,7 +17,7 @@ use crate::member::{AuthorizedBy, Member};
 use crate::metadata::Metadata;
 use crate::network::Network;
 use crate::records::Records;
-use crate::session::Session;
+use crate::session::Sessions;
 use crate::store::{Store, member_key, network_key};
 
 /// A network controller: the certificate authority of every network whose id begins with its
@@ -26,7 +26,7 @@ pub struct Controller {
     identity: SecretIdentity,
     store: Box<dyn Store>,
     networks: BTreeMap<NetworkId, Hosted>,
-    sessions: HashMap<(NetworkId, Address), Session>,
+    sessions: Sessions,
     effects: VecDeque<Effect>,
     rng: ChaCha12Rng,
 }
@@ -89,7 +89,7 @@ impl Controller {
             identity,
             store,
             networks: records.into_networks(),
-            sessions: HashMap::new(),
+            sessions: Sessions::new(),
             effects: VecDeque::new(),
             rng: ChaCha12Rng::from_seed(seed),
         }
@@ -121,11 +121,9 @@ impl Controller {
             return ConfigAnswer::NotFound;
         };
         let address = from.address();
-        let session = self.sessions.entry((network, address));
-        let session = session.or_insert_with(|| Session::new(now));
-        if !session.admit(now) {
+        let Some(session) = self.sessions.admit(now, network, address) else {
             return ConfigAnswer::Ignore;
-        }
+        };
         let metadata = Metadata::parse(metadata);
         session.rules_revision = metadata.rules_revision;
 
@@ -213,7 +211,7 @@ impl Controller {
         }
         let hosted = self.networks.remove(&id)?;
         for &member in hosted.members.keys() {
-            self.sessions.remove(&(id, member));
+            self.sessions.remove(id, member);
             self.store.delete(&member_key(id, member));
         }
         self.store.delete(&network_key(id));
@@ -277,7 +275,7 @@ impl Controller {
             targets.push(address);
             self.revoke(now, id, address, targets);
         }
-        self.sessions.remove(&(id, address));
+        self.sessions.remove(id, address);
         Some(member.to_json())
     }
 
@@ -309,7 +307,7 @@ impl Controller {
         self.keep_member(network, member);
 
         let hosted = self.networks.get(&network)?;
-        let session = self.sessions.get(&(network, address));
+        let session = self.sessions.online(now, network, address);
         let issue = Issue {
             identity: &self.identity,
             network: &hosted.network,
@@ -323,8 +321,7 @@ impl Controller {
 
     /// Sends a member its configuration if it is authorised and there.
     fn push(&mut self, now: Time, network: NetworkId, member: Address) {
-        let session = self.sessions.get(&(network, member));
-        if !session.is_some_and(|session| session.is_online(now)) {
+        if self.sessions.online(now, network, member).is_none() {
             return;
         }
         let record = self
@@ -355,10 +352,7 @@ impl Controller {
             return Vec::new();
         };
         let authorized = hosted.members.values().filter(|member| member.authorized);
-        let online = |address: &Address| {
-            let session = self.sessions.get(&(network, *address));
-            session.is_some_and(|session| session.is_online(now))
-        };
+        let online = |&address: &Address| self.sessions.online(now, network, address).is_some();
         authorized
             .map(|member| member.address)
             .filter(online)

@@ -58,7 +58,7 @@ pub fn spawn(config: EngineConfig) -> io::Result<(EngineHandle, Events)> {
     let primary_port = edge.primary_port();
     let mut engine = Engine::new(config, edge, wake.clone(), commands_rx, events_tx)?;
     let thread = thread::Builder::new()
-        .name("data-plane".into())
+        .name("engine".into())
         .spawn(move || engine.run())?;
     drop(thread);
     Ok((

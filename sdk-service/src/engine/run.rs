@@ -32,7 +32,7 @@ const TRANSMIT_ROUNDS: usize = 8;
 /// Below this a window is useless.
 const MIN_WINDOW: usize = 64 << 10;
 
-/// Everything the data-plane thread owns.
+/// Everything the engine thread owns.
 pub(super) struct Engine {
     pub(super) node: Node,
     pub(super) controller: Controller,

@@ -102,6 +102,20 @@ impl IpPrefix {
         }
     }
 
+    /// The last address of the network: all host bits set.
+    pub fn last(&self) -> IpAddr {
+        match self.address {
+            IpAddr::V4(ip) => {
+                let host = u32::MAX.checked_shr(self.bits.into()).unwrap_or(0);
+                Ipv4Addr::from_bits(ip.to_bits() | host).into()
+            }
+            IpAddr::V6(ip) => {
+                let host = u128::MAX.checked_shr(self.bits.into()).unwrap_or(0);
+                Ipv6Addr::from_bits(ip.to_bits() | host).into()
+            }
+        }
+    }
+
     /// Whether `ip` is in the same network.
     pub fn contains(&self, ip: IpAddr) -> bool {
         IpPrefix::new(ip, self.bits).is_some_and(|other| {
@@ -290,6 +304,22 @@ mod tests {
         assert!(all.contains("ff::1".parse().unwrap()));
         assert!(!all.contains("1.2.3.4".parse().unwrap()));
         assert!("10.0.0.0/33".parse::<IpPrefix>().is_err());
+    }
+
+    #[test]
+    fn a_network_reaches_from_its_first_to_its_last_address() {
+        for (text, first, last) in [
+            ("10.1.2.3/8", "10.0.0.0", "10.255.255.255"),
+            ("10.1.2.3/32", "10.1.2.3", "10.1.2.3"),
+            ("10.1.2.3/0", "0.0.0.0", "255.255.255.255"),
+            ("fd00::1/127", "fd00::", "fd00::1"),
+            ("fd00::1/128", "fd00::1", "fd00::1"),
+            ("fd00::1/0", "::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+        ] {
+            let prefix: IpPrefix = text.parse().unwrap();
+            assert_eq!(prefix.network(), first.parse::<IpAddr>().unwrap(), "{text}");
+            assert_eq!(prefix.last(), last.parse::<IpAddr>().unwrap(), "{text}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use zt_netstack::{Buffers, Host, HostConfig, Route};
-use zt_protocol::inet::{IpPrefix, Scope};
+use zt_protocol::inet::IpPrefix;
 use zt_protocol::node::Node;
 use zt_protocol::vl2::NetworkStatus;
 use zt_protocol::{Address, Mac, MulticastGroup, NetworkId};
@@ -73,12 +73,12 @@ impl Network {
             .addresses
             .iter()
             .copied()
-            .filter(|ip| self.allows(ip))
+            .filter(|ip| self.settings.allows(ip))
             .collect();
         self.routes = status
             .routes
             .iter()
-            .filter(|route| self.allows(&route.target))
+            .filter(|route| self.settings.allows(&route.target))
             .map(|route| Route {
                 prefix: (route.target.network(), route.target.bits()),
                 via: route.via,
@@ -113,21 +113,6 @@ impl Network {
             .iter()
             .map(|ip| MulticastGroup::resolving(ip.address()))
             .collect()
-    }
-
-    /// VL2 §7.3: which managed addresses and routes are used.
-    fn allows(&self, prefix: &IpPrefix) -> bool {
-        if !self.settings.allow_managed {
-            return false;
-        }
-        if prefix.bits() == 0 && prefix.address().is_unspecified() {
-            return self.settings.allow_default;
-        }
-        match Scope::of(prefix.address()) {
-            Scope::None | Scope::Multicast | Scope::Loopback | Scope::LinkLocal => false,
-            Scope::Global => self.settings.allow_global,
-            _ => true,
-        }
     }
 
     /// What is reached through this network.

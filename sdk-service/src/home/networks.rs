@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use zt_protocol::NetworkId;
+use zt_protocol::inet::{IpPrefix, Scope};
 
 use super::{HomeError, NETWORKS, file};
 
@@ -42,6 +43,30 @@ impl NetworkSettings {
             _ => return false,
         }
         true
+    }
+
+    /// Whether this managed address or route of a network is used (VL2 §7.3). What is routed is the
+    /// whole prefix, so all of it has to be private, not just the address it is named by.
+    pub fn allows(&self, prefix: &IpPrefix) -> bool {
+        if !self.allow_managed {
+            return false;
+        }
+        if prefix.bits() == 0 && prefix.address().is_unspecified() {
+            return self.allow_default;
+        }
+        let [address, network, last] =
+            [prefix.address(), prefix.network(), prefix.last()].map(Scope::of);
+        let usable = |scope| {
+            !matches!(
+                scope,
+                Scope::None | Scope::Multicast | Scope::Loopback | Scope::LinkLocal
+            )
+        };
+        let private =
+            |scope| matches!(scope, Scope::Private | Scope::Shared | Scope::PseudoPrivate);
+        usable(address)
+            && usable(network)
+            && (self.allow_global || [address, network, last].into_iter().all(private))
     }
 
     /// The `<network id>.local.conf` form.
@@ -155,6 +180,53 @@ mod tests {
                 },
             ]
         );
+    }
+
+    #[test]
+    fn a_prefix_is_as_private_as_all_of_its_addresses() {
+        let ordinary = NetworkSettings::default();
+        let global = NetworkSettings {
+            allow_global: true,
+            ..ordinary
+        };
+        let default = NetworkSettings {
+            allow_default: true,
+            ..ordinary
+        };
+        let nothing = NetworkSettings {
+            allow_managed: false,
+            ..global
+        };
+        for (text, ordinarily, globally) in [
+            ("10.147.20.5/24", true, true),
+            ("10.0.0.1/8", true, true),
+            ("28.0.0.1/8", true, true),
+            ("fd12::1/40", true, true),
+            ("8.8.8.8/32", false, true),
+            ("2001:db8::1/64", false, true),
+            ("128.0.0.0/1", false, true),
+            // Named by a private address, but not only that.
+            ("10.0.0.1/6", false, true),
+            ("172.16.0.1/8", false, true),
+            ("192.168.0.0/15", false, true),
+            ("10.0.0.1/1", false, false),
+            ("10.0.0.1/0", false, false),
+            ("fd00::1/1", false, true),
+            ("fd00::1/0", false, false),
+            ("0.0.0.0/1", false, false),
+            ("169.254.1.1/16", false, false),
+            ("127.0.0.1/8", false, false),
+            ("224.0.0.0/4", false, false),
+            ("0.0.0.0/0", false, false),
+            ("::/0", false, false),
+        ] {
+            let prefix: IpPrefix = text.parse().unwrap();
+            assert_eq!(ordinary.allows(&prefix), ordinarily, "{text}");
+            assert_eq!(global.allows(&prefix), globally, "{text}");
+            let is_default = matches!(text, "0.0.0.0/0" | "::/0");
+            assert_eq!(default.allows(&prefix), ordinarily || is_default, "{text}");
+            assert!(!nothing.allows(&prefix), "{text}");
+        }
     }
 
     #[test]

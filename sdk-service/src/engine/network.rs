@@ -134,13 +134,8 @@ impl Network {
         token: Token,
         ready: Ready,
     ) {
-        let mut turn = Turn {
-            poller,
-            host: &mut self.host,
-            budget,
-            now: now.instant,
-        };
-        self.broker.handle_ready(&mut turn, token, ready);
+        let (broker, mut turn) = self.turn(poller, budget, now);
+        broker.handle_ready(&mut turn, token, ready);
     }
 
     /// Runs what is due, and moves bytes between host and programs. Says whether more can be moved at
@@ -154,34 +149,23 @@ impl Network {
             self.host.handle_timeout(now.instant);
         }
         self.take_events(poller, budget, now);
-        let mut turn = Turn {
-            poller,
-            host: &mut self.host,
-            budget,
-            now: now.instant,
-        };
-        if self
-            .broker
+        let (broker, mut turn) = self.turn(poller, budget, now);
+        if broker
             .deadline()
             .is_some_and(|deadline| deadline <= now.instant)
         {
-            self.broker.handle_timeout(&mut turn);
+            broker.handle_timeout(&mut turn);
         }
-        self.broker.run(&mut turn)
+        broker.run(&mut turn)
     }
 
     /// Takes what the host has to tell. Says whether there was anything.
     pub(super) fn take_events(&mut self, poller: &Poller, budget: &mut Budget, now: Now) -> bool {
-        let mut turn = Turn {
-            poller,
-            host: &mut self.host,
-            budget,
-            now: now.instant,
-        };
+        let (broker, mut turn) = self.turn(poller, budget, now);
         let mut any = false;
         while let Some(event) = turn.host.poll_event() {
             any = true;
-            self.broker.handle_host_event(&mut turn, event);
+            broker.handle_host_event(&mut turn, event);
         }
         any
     }
@@ -199,25 +183,31 @@ impl Network {
 
     /// After the frames of a turn are on their way.
     pub(super) fn after_transmit(&mut self, poller: &Poller, budget: &mut Budget, now: Now) {
-        let mut turn = Turn {
-            poller,
-            host: &mut self.host,
-            budget,
-            now: now.instant,
-        };
-        self.broker.after_transmit(&mut turn);
+        let (broker, mut turn) = self.turn(poller, budget, now);
+        broker.after_transmit(&mut turn);
     }
 
     /// Ends every connection: the network is left.
     pub(super) fn close(&mut self, poller: &Poller, budget: &mut Budget, now: Now) {
-        let mut turn = Turn {
+        let (broker, mut turn) = self.turn(poller, budget, now);
+        broker.close(&mut turn);
+        broker.after_transmit(&mut turn);
+    }
+
+    /// The broker, and what it borrows for one call.
+    fn turn<'a>(
+        &'a mut self,
+        poller: &'a Poller,
+        budget: &'a mut Budget,
+        now: Now,
+    ) -> (&'a mut Broker, Turn<'a>) {
+        let turn = Turn {
             poller,
             host: &mut self.host,
             budget,
             now: now.instant,
         };
-        self.broker.close(&mut turn);
-        self.broker.after_transmit(&mut turn);
+        (&mut self.broker, turn)
     }
 
     pub(super) fn deadline(&self) -> Option<zt_netstack::Instant> {

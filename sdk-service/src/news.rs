@@ -5,7 +5,7 @@
 //! plane gives its news before its answer.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -44,7 +44,8 @@ pub struct Places {
 #[derive(Debug)]
 pub struct News {
     events: RefCell<Events>,
-    notices: RefCell<Vec<Notice>>,
+    /// The oldest first.
+    notices: RefCell<VecDeque<Notice>>,
     address: Address,
     places: Places,
     keeper: Rc<Keeper>,
@@ -79,7 +80,7 @@ impl News {
     /// is lost.
     pub async fn next(&self) -> Notice {
         loop {
-            if let Some(notice) = self.notices.borrow_mut().pop() {
+            if let Some(notice) = self.notices.borrow_mut().pop_front() {
                 return notice;
             }
             match poll_fn(|context| self.events.borrow_mut().poll_recv(context)).await {
@@ -129,9 +130,12 @@ impl News {
                     self.keeper.remove_below(&path, &self.places.controller);
                 }
             }
-            EngineEvent::IdentityCollision => self.notices.borrow_mut().push(Notice::Collision),
+            EngineEvent::IdentityCollision => {
+                self.notices.borrow_mut().push_back(Notice::Collision);
+            }
             EngineEvent::AddressesChanged(addresses) => {
-                self.notices.borrow_mut().push(Notice::Addresses(addresses));
+                let notice = Notice::Addresses(addresses);
+                self.notices.borrow_mut().push_back(notice);
             }
         }
     }
@@ -160,5 +164,45 @@ impl News {
             status => info!(%network, %status, "network"),
         }
         self.logged.borrow_mut().insert(network, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn notices_that_were_put_off_come_in_their_order() {
+        let (events_tx, events_rx) = mpsc::unbounded_channel();
+        let places = Places {
+            home: PathBuf::new(),
+            controller: PathBuf::new(),
+        };
+        let address = "e5d9900be8".parse().unwrap();
+        let news = News::new(events_rx, address, places, Rc::default());
+        let at = |ip: &str| {
+            vec![InterfaceAddress {
+                interface: "eth0".to_owned(),
+                ip: ip.parse().unwrap(),
+                prefix: 24,
+            }]
+        };
+        for ip in ["10.0.0.1", "10.0.0.2"] {
+            let event = EngineEvent::AddressesChanged(at(ip));
+            events_tx.send(event).unwrap();
+        }
+        news.settle();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        for ip in ["10.0.0.1", "10.0.0.2"] {
+            let notice = runtime.block_on(news.next());
+            assert!(
+                matches!(&notice, Notice::Addresses(addresses) if *addresses == at(ip)),
+                "{notice:?}"
+            );
+        }
     }
 }

@@ -94,7 +94,6 @@ impl News {
         match event {
             EngineEvent::Online => info!("online"),
             EngineEvent::Offline => warn!("offline: no root of the planet answers"),
-            EngineEvent::PeerSeen(_) => {}
             EngineEvent::NetworkChanged(network) => self.log_network(&network.status),
             EngineEvent::NetworkStored {
                 network,

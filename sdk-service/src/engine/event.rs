@@ -1,7 +1,7 @@
 //! What the data plane tells the shell.
 
 use serde_json::Value;
-use zt_protocol::{Address, NetworkId, World};
+use zt_protocol::{NetworkId, World};
 
 use super::view::NetworkView;
 use crate::udp::interfaces::InterfaceAddress;
@@ -16,8 +16,6 @@ pub enum EngineEvent {
     Offline,
     /// A newer planet is in force: keep it.
     PlanetUpdated(World),
-    /// A peer got its first direct path.
-    PeerSeen(Address),
     /// A root says that our address belongs to another identity.
     IdentityCollision,
     /// Keep this as `networks.d/<id>.conf`.

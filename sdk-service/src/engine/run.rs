@@ -244,7 +244,6 @@ impl Engine {
                 Event::Vl1(Vl1Event::PlanetUpdated(planet)) => {
                     self.tell(EngineEvent::PlanetUpdated(planet))
                 }
-                Event::Vl1(Vl1Event::PeerSeen(peer)) => self.tell(EngineEvent::PeerSeen(peer)),
                 Event::Vl1(Vl1Event::IdentityCollision) => {
                     self.tell(EngineEvent::IdentityCollision)
                 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use tokio::sync::mpsc::UnboundedSender;
 use zt_controller::Controller;
 use zt_protocol::node::{Event, Node};
@@ -214,10 +215,9 @@ impl Engine {
                     &mut |id, frame: zt_protocol::vl2::Frame<'_>| deliver(networks, now, id, frame);
                 node.handle_datagram(now.time, LocalSocket(socket.0), remote, datagram, frames);
             });
-            // An error is a destination that refused an earlier datagram: it says nothing of input.
             *readable = match received {
                 Ok(received) => received.more,
-                Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+                Err(error) => says_nothing_of_input(&error),
             };
             more |= *readable;
         }
@@ -370,8 +370,44 @@ fn deliver(
     }
 }
 
+/// Whether a receive call ended with an interruption or with the fate of an earlier datagram, which
+/// the kernel tells once. Any other error may last: the next arrival makes us look again.
+fn says_nothing_of_input(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(
+            Errno::INTR
+                | Errno::CONNREFUSED
+                | Errno::HOSTUNREACH
+                | Errno::NETUNREACH
+                | Errno::HOSTDOWN
+                | Errno::NONET
+                | Errno::NOPROTOOPT
+                | Errno::PROTO
+                | Errno::MSGSIZE
+        )
+    )
+}
+
 fn seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
     Ok(seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_error_that_the_kernel_tells_once_is_followed_by_another_look() {
+        let again = |errno: Errno| says_nothing_of_input(&errno.into());
+        for errno in [Errno::CONNREFUSED, Errno::HOSTUNREACH, Errno::INTR] {
+            assert!(again(errno), "{errno}");
+        }
+        for errno in [Errno::AGAIN, Errno::BADF, Errno::NOMEM, Errno::FAULT] {
+            assert!(!again(errno), "{errno}");
+        }
+        assert!(!says_nothing_of_input(&io::Error::other("no number")));
+    }
 }

@@ -114,8 +114,12 @@ pub struct Home {
 impl Home {
     /// Creates the directory if need be and takes its lock.
     pub fn open(directory: &Path) -> Result<Self, HomeError> {
-        // Others may pass through to the networks' sockets; every secret has a mode of its own.
-        file::create_directory(directory, 0o755)?;
+        if let Some(parent) = directory.parent() {
+            file::create_directory(parent, 0o755)?;
+        }
+        // Whoever reaches the networks' sockets speaks on the LAN as this node. To let others do so
+        // is its owner's decision: a directory that is there keeps its mode.
+        file::create_directory(directory, 0o700)?;
         let directory = directory
             .canonicalize()
             .map_err(HomeError::io("find", directory))?;
@@ -143,4 +147,26 @@ pub fn default_directory() -> PathBuf {
     std::env::var_os("ZEROTIER_HOME")
         .filter(|home| !home.is_empty())
         .map_or_else(|| crate::DEFAULT_HOME.into(), PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_home_that_is_made_is_its_users_alone_and_one_that_was_there_keeps_its_mode() {
+        let place = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let home = place.path().join("parent/home");
+        drop(Home::open(&home).unwrap());
+        assert_eq!(mode(&home), 0o700);
+        assert_eq!(mode(home.parent().unwrap()), 0o755);
+
+        fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).unwrap();
+        drop(Home::open(&home).unwrap());
+        assert_eq!(mode(&home), 0o755);
+    }
 }

@@ -303,6 +303,8 @@ mod tests {
         let all: IpPrefix = "::/0".parse().unwrap();
         assert!(all.contains("ff::1".parse().unwrap()));
         assert!(!all.contains("1.2.3.4".parse().unwrap()));
+        let ours: IpPrefix = "10.0.0.0/8".parse().unwrap();
+        assert!(!ours.contains("::ffff:10.0.0.1".parse().unwrap()));
         assert!("10.0.0.0/33".parse::<IpPrefix>().is_err());
     }
 

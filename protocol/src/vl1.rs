@@ -50,6 +50,7 @@ pub use info::{PathInfo, PeerInfo};
 pub use outbox::Transmit;
 pub use path::PathId;
 
+use crate::inet::IpPrefix;
 use crate::verb::Version;
 use crate::{Address, Identity, PacketId, SecretIdentity, Time, Verb, World};
 use direct::Introductions;
@@ -141,7 +142,7 @@ pub struct Vl1 {
     /// Our own sockets, as other hosts on our links reach them.
     local_addresses: Vec<SocketAddr>,
     /// Subnets of our own virtual networks: no path leads through them.
-    excluded: Vec<(IpAddr, u8)>,
+    excluded: Vec<IpPrefix>,
     events: VecDeque<Vl1Event>,
     counters: Counters,
     online: bool,
@@ -228,7 +229,9 @@ impl Vl1 {
     /// Tells the subnets of our own virtual networks; no path leads through them (VL1 §4.12).
     pub fn set_excluded(&mut self, subnets: &[(IpAddr, u8)]) {
         self.excluded.clear();
-        self.excluded.extend_from_slice(subnets);
+        let subnets = subnets.iter();
+        self.excluded
+            .extend(subnets.filter_map(|&(network, bits)| IpPrefix::new(network, bits)));
     }
 
     /// The next datagrams to send; they stay queued until

@@ -3,18 +3,11 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// Every package below `package`, by `cargo tree`, normal dependencies only.
-fn imports(package: &str) -> BTreeSet<String> {
+/// Every package below `package` in that format, by `cargo tree`, normal dependencies only.
+fn tree(package: &str, format: &str) -> String {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "tree",
-            "--offline",
-            "--prefix=none",
-            "--format={p}",
-            "-e",
-            "normal",
-        ])
-        .args(["-p", package])
+        .args(["tree", "--offline", "--prefix=none", "-e", "normal"])
+        .args(["--format", format, "-p", package])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .output()
         .expect("cargo tree");
@@ -23,7 +16,11 @@ fn imports(package: &str) -> BTreeSet<String> {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    String::from_utf8_lossy(&output.stdout)
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn imports(package: &str) -> BTreeSet<String> {
+    tree(package, "{p}")
         .lines()
         .filter_map(|line| line.split_whitespace().next())
         .filter(|name| *name != package)
@@ -78,7 +75,17 @@ fn the_core_does_no_input_or_output() {
         "zt-protocol",
         &["tokio", "smoltcp", "mio", "nix", "rustix", "socket2"],
     );
-    assert_never("zt-netstack", &["tokio", "mio", "nix", "rustix", "socket2"]);
+    assert_never("zt-netstack", &["tokio", "mio", "nix", "socket2"]);
+    // Rings are mappings (`netstack/src/memory.rs`): memory, and nothing else of the system.
+    for line in tree("zt-netstack", "{p} {f}").lines() {
+        if let Some(rustix) = line.strip_prefix("rustix ") {
+            let features = rustix.split_whitespace().nth(1).unwrap_or_default();
+            for feature in features.split(',') {
+                let is_memory = ["alloc", "mm", "param", "std"].contains(&feature);
+                assert!(is_memory, "zt-netstack must not use rustix's {feature}");
+            }
+        }
+    }
     assert_never(
         "zt-controller",
         &["tokio", "mio", "nix", "rustix", "socket2"],

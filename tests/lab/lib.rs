@@ -37,6 +37,7 @@ pub fn build_dir() -> PathBuf {
         "zerotier-cli",
         "zerotier-idtool",
         "libztintercept.so",
+        "zt-launch",
     ] {
         assert!(
             dir.join(name).exists(),

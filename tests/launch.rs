@@ -1,0 +1,113 @@
+//! `zt-launch`: static programs and Go programs on the LAN, both ways and between each other.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+use zt_tests::{Daemon, Host, Lab, Service, build_dir, program, run, wait_for};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A LAN with two members, and their addresses.
+macro_rules! lan {
+    ($lab:ident, $network:ident, $a:ident $a_address:ident, $b:ident $b_address:ident) => {
+        let $lab = Lab::new();
+        let (root, a_host, b_host) = ($lab.host(), $lab.host(), $lab.host());
+        let (lan, $network) = Service::start_lan(&root, "10.147.20");
+        let ($a, $a_address) = Service::start_member(&a_host, &lan, &$network);
+        let ($b, $b_address) = Service::start_member(&b_host, &lan, &$network);
+    };
+}
+
+/// The Go program, built without a C library.
+fn web(host: &Host) -> PathBuf {
+    let binary = host.dir().join("web");
+    let mut go = Command::new("go");
+    go.args(["build", "-o"])
+        .arg(&binary)
+        .arg(program("web.go"))
+        .env("CGO_ENABLED", "0")
+        .env("GOCACHE", std::env::temp_dir().join("zt-go-cache"))
+        .env("GO111MODULE", "off");
+    let _ = run(go, Duration::from_secs(180)).expect_ok("go build");
+    binary
+}
+
+fn says(daemon: &Daemon, text: &str) {
+    wait_for(text, Duration::from_secs(10), || {
+        daemon.log().contains(text).then_some(())
+    });
+}
+
+#[test]
+fn static_busybox_serves_and_fetches() {
+    lan!(lab, network, a address, b _client_address);
+    let dir = a.host().dir().join("www");
+    fs::create_dir_all(&dir).expect("folder");
+    let page: String = (0..200_000).map(|n| format!("{n}\n")).collect();
+    fs::write(dir.join("page"), &page).expect("page");
+    let mut httpd = a.launched(&network, "busybox");
+    httpd.args(["httpd", "-f", "-p", "8080", "-h"]).arg(&dir);
+    let httpd = Daemon::start(httpd, &a.host().dir().join("httpd.log"));
+    let url = format!("http://{address}:8080/page");
+    wait_for("the first page", LIMIT, || {
+        let mut wget = b.launched(&network, "busybox");
+        wget.args(["wget", "-q", "-O", "-", &url]);
+        let output = run(wget, LIMIT);
+        (output.code == 0).then(|| assert_eq!(output.stdout, page))
+    });
+    // The preload library's programs are on the same LAN, and the container's own network is served too.
+    let mut curl = b.intercepted(&network, "curl");
+    curl.args(["-sS", "-m", "10", &url]);
+    assert_eq!(run(curl, LIMIT).expect_ok("curl"), page);
+    let mut near = a.host().command("curl");
+    near.args(["-sS", "-m", "10", "http://127.0.0.1:8080/page"]);
+    assert_eq!(run(near, LIMIT).expect_ok("curl on loopback"), page);
+    assert_eq!(httpd.log(), "");
+
+    let mut refused = b.launched(&network, "busybox");
+    refused.args(["wget", "-O", "-", &format!("http://{address}:8081/")]);
+    let refused = run(refused, LIMIT);
+    assert!(refused.stderr.contains("Connection refused"), "{refused:?}");
+}
+
+#[test]
+fn go_serves_and_fetches() {
+    lan!(lab, network, a address, b client_address);
+    let web = web(a.host());
+    let mut server = a.launched(&network, &web);
+    server.args(["server", ":8080"]);
+    let server = Daemon::start(server, &a.host().dir().join("web.log"));
+    says(&server, "listening on [::]:8080");
+
+    let mut client = b.launched(&network, &web);
+    client.args(["client", &format!("http://{address}:8080/"), "500"]);
+    let answers = run(client, Duration::from_secs(60)).expect_ok("the client");
+    assert_eq!(answers, format!("500 {client_address} to {address}:8080\n"));
+
+    let mut child = b.launched(&network, &web);
+    child.args(["child", &format!("http://{address}:8080/")]);
+    let answer = run(child, LIMIT).expect_ok("the client's child");
+    assert_eq!(answer, format!("1 {client_address} to {address}:8080\n"));
+
+    let mut refused = b.launched(&network, &web);
+    refused.args(["client", &format!("http://{address}:8081/"), "1"]);
+    let refused = run(refused, LIMIT);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("connection refused"), "{refused:?}");
+}
+
+#[test]
+fn without_a_network_the_program_is_run_as_it_is() {
+    let run_plain = |arguments: &[&str]| {
+        let mut command = Command::new(build_dir().join("zt-launch"));
+        command.env_remove("ZT_NC_NETWORK").args(arguments);
+        run(command, LIMIT)
+    };
+    assert_eq!(run_plain(&["busybox", "echo", "-v"]).stdout, "-v\n");
+    assert_eq!(run_plain(&["sh", "-c", "exit 7"]).code, 7);
+    assert_eq!(run_plain(&["/nonexistent"]).code, 127);
+    assert_eq!(run_plain(&["/etc/passwd"]).code, 126);
+    assert_eq!(run_plain(&[]).code, 125);
+    assert!(run_plain(&["--help"]).stdout.contains("ZT_NC_NETWORK"));
+}

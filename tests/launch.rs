@@ -97,6 +97,90 @@ fn go_serves_and_fetches() {
     assert!(refused.stderr.contains("connection refused"), "{refused:?}");
 }
 
+/// A Python program of `launch.py` that listens.
+fn waiting(service: &Service<'_>, network: &str, case: &str, rest: &[&str]) -> Daemon {
+    let mut command = service.launched(network, "python3");
+    command
+        .arg("-u")
+        .arg(program("launch.py"))
+        .args([case, "8080"]);
+    command.args(rest);
+    let log = service.host().dir().join(format!("{case}.log"));
+    let daemon = Daemon::start(command, &log);
+    says(&daemon, "listening");
+    daemon
+}
+
+/// What a server says to a client of the other host.
+fn hear(client: &Service<'_>, network: &str, address: &str) -> String {
+    let mut nc = client.launched(network, "busybox");
+    nc.args(["nc", address, "8080"]);
+    run(nc, LIMIT).expect_ok("nc")
+}
+
+fn end_of(daemon: &mut Daemon) -> i32 {
+    use std::os::unix::process::ExitStatusExt as _;
+    let status = wait_for("the end", Duration::from_secs(5), || daemon.ended());
+    status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+#[test]
+fn threads_and_processes_share_a_listener() {
+    lan!(lab, network, a address, b client_address);
+    let mut threads = waiting(&a, &network, "threads", &["100"]);
+    for _ in 0..100 {
+        assert!(hear(&b, &network, &address).starts_with(&client_address));
+    }
+    says(&threads, "done");
+    assert_eq!(end_of(&mut threads), 0);
+
+    let prefork = waiting(&a, &network, "prefork", &[]);
+    let heard: std::collections::BTreeSet<String> =
+        (0..40).map(|_| hear(&b, &network, &address)).collect();
+    assert!(heard.len() > 1, "one process had all of them: {heard:?}");
+    drop(prefork);
+}
+
+#[test]
+fn signals_reach_a_program_that_waits() {
+    lan!(lab, network, a address, b _client_address);
+    let mut alarm = waiting(&a, &network, "alarm", &["10.147.20.77"]);
+    says(&alarm, "rang");
+    let _ = hear(&b, &network, &address);
+    assert_eq!(end_of(&mut alarm), 0, "{}", alarm.log());
+    assert_eq!(
+        alarm.log(),
+        "listening\naccept True\nconnect True\nstill accepting\nrang\naccepted\ntimed out True\n"
+    );
+
+    let mut graceful = waiting(&a, &network, "graceful", &[]);
+    graceful.signal(libc::SIGTERM);
+    assert_eq!(end_of(&mut graceful), 3);
+    let mut killed = waiting(&a, &network, "threads", &["100"]);
+    killed.signal(libc::SIGTERM);
+    assert_eq!(end_of(&mut killed), 128 + libc::SIGTERM);
+}
+
+#[test]
+fn a_listener_goes_over_to_a_new_service_and_a_dead_program_leaves_nothing() {
+    lan!(lab, network, a address, b _client_address);
+    let descriptors = |service: &Service<'_>| {
+        fs::read_dir(format!("/proc/{}/fd", service.pid()))
+            .expect("descriptors")
+            .count()
+    };
+    let before = descriptors(&a);
+    let mut program = waiting(&a, &network, "threads", &["1000"]);
+    let _ = hear(&b, &network, &address);
+    program.signal(libc::SIGTERM);
+    assert_eq!(end_of(&mut program), 128 + libc::SIGTERM);
+    wait_for("the service's descriptors", Duration::from_secs(5), || {
+        (descriptors(&a) <= before).then_some(())
+    });
+}
+
 #[test]
 fn without_a_network_the_program_is_run_as_it_is() {
     let run_plain = |arguments: &[&str]| {

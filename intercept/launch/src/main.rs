@@ -91,7 +91,7 @@ fn launch(level: Level, program: &OsString, arguments: &[OsString]) -> i32 {
             return NOT_POSSIBLE;
         }
     };
-    match start::start(program, arguments) {
+    match start::start(program, arguments, signals.inherited()) {
         Ok((child, listener)) => {
             let supervisor = Supervisor::new(Listener::new(listener), settings, log);
             supervisor.start_worker();

@@ -33,6 +33,7 @@ const READY: u8 = 0;
 pub(crate) fn start(
     program: &OsString,
     arguments: &[OsString],
+    signals: libc::sigset_t,
 ) -> Result<(Child, OwnedFd), StartError> {
     let filter = filter::program();
     let (ours, theirs) = sys::socket_pair(libc::SOCK_SEQPACKET)
@@ -43,7 +44,7 @@ pub(crate) fn start(
     let mut command = Command::new(program);
     command.args(arguments);
     // SAFETY: between fork and exec: system calls, and memory that was there before.
-    unsafe { command.pre_exec(move || prepare(&filter, channel)) };
+    unsafe { command.pre_exec(move || prepare(&filter, channel, &signals)) };
     let spawned = command.spawn();
     drop(command);
     drop(theirs);
@@ -87,9 +88,14 @@ fn may_take_descriptors(child: &Child) -> Result<(), Errno> {
 }
 
 /// In the child: ends with the supervisor, gets the filter, sends its receiving end.
-fn prepare(filter: &[libc::sock_filter], channel: RawFd) -> io::Result<()> {
-    // SAFETY: numbers only, and an empty set of signals.
+fn prepare(
+    filter: &[libc::sock_filter],
+    channel: RawFd,
+    signals: &libc::sigset_t,
+) -> io::Result<()> {
+    // SAFETY: numbers, and a set that the system filled in.
     unsafe {
+        libc::pthread_sigmask(libc::SIG_SETMASK, signals, std::ptr::null_mut());
         // Without its supervisor every socket call would fail.
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
     }

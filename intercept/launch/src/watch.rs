@@ -23,8 +23,11 @@ const FORWARDED: [c_int; 9] = [
 ];
 
 /// Signals of this process, taken one by one.
-#[derive(Debug)]
-pub(crate) struct Signals(OwnedFd);
+pub(crate) struct Signals {
+    queue: OwnedFd,
+    /// What was held back before, which the program inherits.
+    inherited: sigset_t,
+}
 
 /// Holds all forwarded signals back, in this thread and those that it will start, and adopts orphans: only the
 /// descriptors and memory of descendants can be reached everywhere.
@@ -38,9 +41,11 @@ pub(crate) fn prepare() -> Result<Signals, Errno> {
             libc::sigaddset(&raw mut set, signal);
         }
         libc::sigaddset(&raw mut set, libc::SIGCHLD);
-        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+        let mut inherited: sigset_t = std::mem::zeroed();
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, &raw mut inherited);
         let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
-        sys::owned(libc::signalfd(-1, &raw const set, flags)).map(Signals)
+        let queue = sys::owned(libc::signalfd(-1, &raw const set, flags))?;
+        Ok(Signals { queue, inherited })
     }
 }
 
@@ -75,12 +80,17 @@ pub(crate) fn until_the_end(supervisor: &Supervisor, signals: &Signals, child: i
 const SI_KERNEL: i32 = 0x80;
 
 impl Signals {
+    /// What the program is to hold back.
+    pub(crate) fn inherited(&self) -> sigset_t {
+        self.inherited
+    }
+
     fn next(&self) -> Option<libc::signalfd_siginfo> {
         // SAFETY: plain numbers, for which zero is a value; a writable buffer of that length.
         unsafe {
             let mut signal: libc::signalfd_siginfo = std::mem::zeroed();
             let len = size_of_val(&signal);
-            let read = libc::read(self.0.as_raw_fd(), (&raw mut signal).cast(), len);
+            let read = libc::read(self.queue.as_raw_fd(), (&raw mut signal).cast(), len);
             usize::try_from(read)
                 .is_ok_and(|read| read == len)
                 .then_some(signal)
@@ -107,7 +117,7 @@ fn wait_for_either(signals: &Signals, supervisor: &Supervisor) {
         revents: 0,
     };
     let mut entries = [
-        entry(signals.0.as_raw_fd(), libc::POLLIN),
+        entry(signals.queue.as_raw_fd(), libc::POLLIN),
         // Only its end, which is reported unasked.
         entry(supervisor.listener.as_raw_fd(), 0),
     ];

@@ -71,7 +71,7 @@ def alarm(port):
     s = listener(port)
     print("accept", interrupted(s.accept), flush=True)
     print("connect", interrupted(socket.socket().connect, (sys.argv[3], port)), flush=True)
-    # A handler that returns: the call goes on, and takes what comes.
+    # The kernel makes the call again after the signal (SA_RESTART); Python's handler runs when it is over.
     signal.signal(signal.SIGALRM, lambda *_: print("rang", flush=True))
     signal.siginterrupt(signal.SIGALRM, False)
     signal.setitimer(signal.ITIMER_REAL, 0.2)

@@ -106,13 +106,32 @@ impl<'a> Caller<'a> {
         Ok(())
     }
 
+    /// Whether the other half is gone and the program's epoll instance will not say so again.
+    pub(crate) fn waits_for_an_edge_of_a_dead_pair(&self) -> bool {
+        let dead = |events| events & libc::POLLHUP != 0;
+        sys::poll(self.socket(), 0, 0).is_ok_and(dead)
+            && self
+                .registrations()
+                .iter()
+                .any(|(_, event)| event.events & libc::EPOLLET.cast_unsigned() != 0)
+    }
+
+    /// Where the program has registered the descriptor.
+    fn registrations(&self) -> Vec<(Fd, EpollEvent)> {
+        target::process_of(self.call.thread)
+            .map(|process| {
+                self.supervisor
+                    .instances
+                    .registrations(process, self.number)
+            })
+            .unwrap_or_default()
+    }
+
     /// Moves what belongs to the program's number over to `from`.
     fn replace_over_there(&self, from: Fd, close_on_exec: bool) -> Result<(), Errno> {
         let thread = self.call.thread;
-        let instances = &self.supervisor.instances;
-        let found: Vec<(OwnedFd, EpollEvent)> = target::process_of(thread)
-            .map(|process| instances.registrations(process, self.number))
-            .unwrap_or_default()
+        let found: Vec<(OwnedFd, EpollEvent)> = self
+            .registrations()
             .into_iter()
             .filter_map(|(instance, event)| {
                 Some((

@@ -115,6 +115,14 @@ fn with_address(
 
 fn accept(supervisor: &Arc<Supervisor>, call: &Call, caller: &Caller<'_>, flags: i32) -> Answer {
     let outcome = caller.program().accept(caller.socket(), flags);
+    let outcome = match outcome {
+        // Its service is away. A dead pair is always ready, but only once to a program that waits for edges, like Go's:
+        // it must not wait now but try again.
+        Outcome::Fail(Errno(libc::EAGAIN)) if caller.waits_for_an_edge_of_a_dead_pair() => {
+            Outcome::Fail(Errno(libc::ECONNABORTED))
+        }
+        outcome => outcome,
+    };
     end(supervisor, call, "accept", outcome, |connection| {
         let answered = put_address(call, &connection.peer).and_then(|()| {
             let close_on_exec = flags & libc::SOCK_CLOEXEC != 0;

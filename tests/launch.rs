@@ -225,3 +225,61 @@ fn without_a_network_the_program_is_run_as_it_is() {
     assert_eq!(run_plain(&[]).code, 125);
     assert!(run_plain(&["--help"]).stdout.contains("ZT_NC_NETWORK"));
 }
+
+#[test]
+fn what_cannot_work_is_said() {
+    let launcher = build_dir().join("zt-launch");
+    let run_denied = |arguments: &[&std::ffi::OsStr]| {
+        let mut command = Command::new(&launcher);
+        command
+            .env("ZT_NC_NETWORK", "/nonexistent/nc_0")
+            .args(arguments);
+        run(command, LIMIT)
+    };
+    let nested = run_denied(&[launcher.as_os_str(), "true".as_ref()]);
+    assert_eq!(nested.code, 125);
+    assert!(nested.stderr.contains("seccomp EBUSY"), "{nested:?}");
+
+    let mut command = Command::new("python3");
+    command
+        .arg(program("deny.py"))
+        .arg("pidfd_getfd")
+        .arg(&launcher)
+        .arg("true");
+    let refused = run(command_with_network(command), LIMIT);
+    assert_eq!(refused.code, 125, "{refused:?}");
+    assert!(
+        refused.stderr.contains("--cap-add SYS_PTRACE"),
+        "{refused:?}"
+    );
+
+    // As the user nobody: a privileged supervisor may look into any process.
+    let mut command = Command::new("setpriv");
+    command.args([
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "--inh-caps=-all",
+    ]);
+    command
+        .arg("--bounding-set=-all")
+        .arg(&launcher)
+        .arg("python3")
+        .arg(program("deny.py"));
+    command.args(["dumpable", "127.0.0.1", "1"]);
+    let hidden = run(command_with_network(command), LIMIT);
+    assert_eq!(
+        hidden.stdout,
+        format!("{}\n", libc::ECONNREFUSED),
+        "{hidden:?}"
+    );
+    assert!(
+        hidden.stderr.contains("cannot be put on the LAN"),
+        "{hidden:?}"
+    );
+}
+
+fn command_with_network(mut command: Command) -> Command {
+    command.env("ZT_NC_NETWORK", "/nonexistent/nc_0");
+    command
+}

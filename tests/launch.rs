@@ -126,6 +126,9 @@ fn end_of(daemon: &mut Daemon) -> i32 {
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
+const FAST_OPEN: &str = "import socket, sys; s = socket.socket(); \
+    print(s.sendto(b'hello', socket.MSG_FASTOPEN, (sys.argv[1], 8080)), s.recv(100).decode(), end='')";
+
 #[test]
 fn threads_and_processes_share_a_listener() {
     lan!(lab, network, a address, b client_address);
@@ -140,6 +143,13 @@ fn threads_and_processes_share_a_listener() {
     let heard: std::collections::BTreeSet<String> =
         (0..40).map(|_| hear(&b, &network, &address)).collect();
     assert!(heard.len() > 1, "one process had all of them: {heard:?}");
+    let mut fast = b.launched(&network, "python3");
+    fast.args(["-c", FAST_OPEN, &address]);
+    let answer = run(fast, LIMIT).expect_ok("fast open");
+    assert!(
+        answer.starts_with(&format!("5 {client_address} ")),
+        "{answer}"
+    );
     drop(prefork);
 }
 

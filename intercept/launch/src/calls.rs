@@ -12,10 +12,12 @@ use crate::caller::Caller;
 use crate::log::Level;
 use crate::notify::{Answer, Call};
 use crate::supervisor::Supervisor;
-use crate::target;
+use crate::{sys, target};
 
 /// Longest address and option value that are read; the kernel's own limits are about the same.
 const LONGEST: i32 = 128;
+/// What goes out with a connect at most.
+const FIRST_PIECE: usize = 16 << 10;
 
 /// Answers one call.
 pub(crate) fn answer(supervisor: &Arc<Supervisor>, call: &Call) -> Answer {
@@ -50,6 +52,7 @@ pub(crate) fn answer(supervisor: &Arc<Supervisor>, call: &Call) -> Answer {
         libc::SYS_setsockopt => with_socket(supervisor, call, |caller| {
             set_option(supervisor, call, &caller)
         }),
+        libc::SYS_sendto => fast_open(supervisor, call),
         libc::SYS_recvfrom => {
             with_socket(supervisor, call, |caller| refuse_receive(call, &caller, 3))
         }
@@ -77,12 +80,12 @@ fn with_socket(
         // What was reached by the thread's number is that thread's only if it still waits.
         Ok(_) if !supervisor.listener.is_waiting(call) => Answer::Done,
         Ok(socket) => operation(Caller::new(supervisor, call, socket, number)),
-        Err(Errno(libc::EPERM)) => {
-            supervisor.tell_unreachable(call.thread, Errno(libc::EPERM));
+        // No descriptor, which the kernel says itself; or killed.
+        Err(Errno(libc::EBADF | libc::ESRCH)) => Answer::Continue,
+        Err(errno) => {
+            supervisor.tell_unreachable(call.thread, errno);
             Answer::Continue
         }
-        // No descriptor: the kernel says so.
-        Err(_) => Answer::Continue,
     }
 }
 
@@ -93,23 +96,42 @@ fn with_address(
     name: &'static str,
     operation: for<'a> fn(&Program<'a, Caller<'a>>, Fd, &[u8]) -> Outcome,
 ) -> Answer {
-    let len = call.int(2);
-    if !(0..=LONGEST).contains(&len) {
-        return Answer::Continue;
-    }
-    let Some(address) = target::read(call.thread, call.pointer(1), len.unsigned_abs() as usize)
-    else {
+    let Some(address) = read_address(call, 1, 2) else {
         return Answer::Continue;
     };
-    let family = address
-        .first_chunk()
-        .map(|family| u16::from_ne_bytes(*family));
-    if !matches!(family, Some(AF_INET | AF_INET6)) {
-        return Answer::Continue;
-    }
     with_socket(supervisor, call, |caller| {
         let outcome = operation(&caller.program(), caller.socket(), &address);
         end(supervisor, call, name, outcome, Answer::Value)
+    })
+}
+
+/// The internet address that two arguments tell of.
+fn read_address(call: &Call, at: usize, len: usize) -> Option<Vec<u8>> {
+    let len = call.int(len);
+    if !(0..=LONGEST).contains(&len) {
+        return None;
+    }
+    let address = target::read(call.thread, call.pointer(at), len.unsigned_abs() as usize)?;
+    let family = u16::from_ne_bytes(*address.first_chunk()?);
+    matches!(family, AF_INET | AF_INET6).then_some(address)
+}
+
+/// `sendto` with `MSG_FASTOPEN`: connects, then sends what fits. Without waiting: a program has to expect a part.
+fn fast_open(supervisor: &Arc<Supervisor>, call: &Call) -> Answer {
+    let Some(address) = read_address(call, 4, 5) else {
+        return Answer::Continue;
+    };
+    with_socket(supervisor, call, |caller| {
+        let outcome = caller.program().connect(caller.socket(), &address);
+        end(supervisor, call, "sendto", outcome, |_| {
+            let len = usize::try_from(call.pointer(2)).unwrap_or(usize::MAX);
+            of(
+                target::read(call.thread, call.pointer(1), len.min(FIRST_PIECE))
+                    .ok_or(Errno(libc::EFAULT))
+                    .and_then(|bytes| sys::send(caller.socket(), &bytes))
+                    .map(|sent| sent as i32),
+            )
+        })
     })
 }
 
@@ -130,7 +152,7 @@ fn accept(supervisor: &Arc<Supervisor>, call: &Call, caller: &Caller<'_>, flags:
                 .listener
                 .answer_with(call, connection.fd, close_on_exec)
         });
-        crate::sys::close(connection.fd);
+        sys::close(connection.fd);
         match answered {
             Ok(()) | Err(Errno(libc::ENOENT)) => Answer::Done,
             Err(errno) => Answer::Error(errno),

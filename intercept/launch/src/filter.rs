@@ -8,6 +8,7 @@ use libc::{
     SECCOMP_RET_ERRNO, SECCOMP_RET_USER_NOTIF, c_long, sock_filter,
 };
 use zt_intercept::receive::MSG_ERRQUEUE;
+use zt_intercept::send::MSG_FASTOPEN;
 use zt_socket_rpc::linux::{SOL_IP, SOL_IPV6, SOL_SOCKET, SOL_TCP};
 
 /// Calls that are trapped whatever their arguments are.
@@ -79,8 +80,10 @@ pub(crate) fn program() -> Vec<sock_filter> {
         branch(&mut filter, number, options());
     }
     // A Unix socket would answer with stream data.
-    branch(&mut filter, libc::SYS_recvfrom, error_queue(3));
-    branch(&mut filter, libc::SYS_recvmsg, error_queue(2));
+    branch(&mut filter, libc::SYS_recvfrom, flagged(3, MSG_ERRQUEUE));
+    branch(&mut filter, libc::SYS_recvmsg, flagged(2, MSG_ERRQUEUE));
+    // The kernel would connect on its own network.
+    branch(&mut filter, libc::SYS_sendto, flagged(3, MSG_FASTOPEN));
     filter.push(end(ALLOW));
     filter
 }
@@ -105,10 +108,10 @@ fn options() -> Vec<sock_filter> {
     block
 }
 
-fn error_queue(flags: u32) -> Vec<sock_filter> {
+fn flagged(argument: u32, flag: i32) -> Vec<sock_filter> {
     vec![
-        load(ARGUMENTS + 8 * flags),
-        unless(BPF_JSET, MSG_ERRQUEUE.cast_unsigned(), 1),
+        load(ARGUMENTS + 8 * argument),
+        unless(BPF_JSET, flag.cast_unsigned(), 1),
         end(TRAP),
         end(ALLOW),
     ]
@@ -218,10 +221,12 @@ mod tests {
     }
 
     #[test]
-    fn a_look_at_the_error_queue_is_trapped() {
+    fn flags_that_need_a_look_are_trapped() {
         let flags = MSG_ERRQUEUE as u64 | 0x40;
         assert_eq!(native(libc::SYS_recvfrom, [3, 0, 0, flags, 0, 0]), TRAP);
         assert_eq!(native(libc::SYS_recvmsg, [3, 0, flags, 0, 0, 0]), TRAP);
+        let flags = MSG_FASTOPEN as u64;
+        assert_eq!(native(libc::SYS_sendto, [3, 0, 0, flags, 0, 0]), TRAP);
     }
 
     #[test]

@@ -93,6 +93,8 @@ fn launch(level: Level, program: &OsString, arguments: &[OsString]) -> i32 {
     };
     match start::start(program, arguments, signals.inherited()) {
         Ok((child, listener)) => {
+            // One for every thread that makes calls and every call that waits. The program has its own limit already.
+            sys::raise_descriptor_limit();
             let supervisor = Supervisor::new(Listener::new(listener), settings, log);
             supervisor.start_worker();
             watch::until_the_end(&supervisor, &signals, child.id().cast_signed())

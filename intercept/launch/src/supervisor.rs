@@ -126,9 +126,15 @@ impl Supervisor {
             return;
         }
         told.push(process);
+        let why = match errno {
+            Errno(libc::EPERM) => {
+                "it has changed its user or protected itself; a dynamically linked program can do that under \
+                 libztintercept.so"
+            }
+            _ => "its descriptors cannot be reached",
+        };
         self.log.always(format_args!(
-            "process {process} ({}) cannot be put on the LAN (errno {}): it has changed its user or protected itself; \
-             a dynamically linked program can do that under libztintercept.so",
+            "process {process} ({}) cannot be put on the LAN: {why} (errno {})",
             target::name_of(thread),
             errno.0
         ));

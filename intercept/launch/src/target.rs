@@ -16,7 +16,7 @@ use crate::sys;
 /// `PIDFD_THREAD` (Linux 6.9).
 const PIDFD_THREAD: u32 = libc::O_EXCL.cast_unsigned();
 /// Threads whose descriptors are kept at hand.
-const KEPT: usize = 512;
+const KEPT: usize = 256;
 
 /// Ways to the threads that have made calls.
 #[derive(Debug, Default)]

@@ -28,6 +28,10 @@ zt-launch needs no privilege. It stays until the last process of the program has
 first: its own, 128 + the number of the signal that killed it, 127 when there is no PROGRAM, 126 when it cannot be
 executed, and 125 when it cannot be put on the LAN.
 
+what differs from the LAN under the library: a connection that is reset with nothing unread ends as if it were closed; a
+receive on a listening socket waits. Under Docker's default seccomp profile start the container with
+--cap-add SYS_PTRACE. A program that changes its user without being executed anew leaves the LAN, and zt-launch says so.
+
 examples:
   ZT_NC_NETWORK=/run/zt/nc_8056c2e21c000001 zt-launch busybox httpd -f -p 8080
   ZT_NC_NETWORK=/run/zt/nc_8056c2e21c000001 zt-launch ./server-in-go

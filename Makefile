@@ -21,6 +21,8 @@ shared_lib:
 	install -m 755 $(TARGET)/$(HOST)/release/zerotier-sdk-service build/
 	ln -sf zerotier-sdk-service build/zerotier-cli
 	ln -sf zerotier-sdk-service build/zerotier-idtool
+	$(STATIC) -p zt-launch
+	install -m 755 $(TARGET)/$(HOST)/release/zt-launch build/
 	ZT_PAYLOAD_DIR=$(CURDIR)/build $(STATIC) -p zt-run
 	install -m 755 $(TARGET)/$(HOST)/release/zt-run build/
 

@@ -8,6 +8,7 @@ tools=(cc gcc make make)
 tests=(
 	python3 python3 curl curl nginx nginx-light ab apache2-utils tcpdump tcpdump ping iputils-ping
 	ip iproute2 setpriv util-linux nm binutils musl-gcc musl-tools
+	busybox busybox-static go golang-go
 )
 [ "${1:-}" = build ] && tests=()
 missing=()

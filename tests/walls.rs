@@ -57,6 +57,10 @@ fn rooms_import_one_way() {
     assert_eq!(rooms_imported_by("zt-socket-rpc"), [""; 0]);
     assert_eq!(rooms_imported_by("zt-controller"), ["zt-protocol"]);
     assert_eq!(rooms_imported_by("zt-intercept"), ["zt-socket-rpc"]);
+    assert_eq!(
+        rooms_imported_by("zt-launch"),
+        ["zt-socket-rpc", "zt-intercept"]
+    );
     assert_eq!(rooms_imported_by("zt-run"), [""; 0]);
     assert_eq!(
         rooms_imported_by("zerotier-sdk-service"),

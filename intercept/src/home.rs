@@ -139,7 +139,7 @@ impl<K: Kernel> Program<'_, K> {
                 }
                 Lan::Away(_) => {}
             }
-            self.kernel.sleep(PAUSE_MS);
+            self.kernel.pause(PAUSE_MS)?;
             if nonblocking {
                 return Err(Errno(EAGAIN));
             }

@@ -132,6 +132,14 @@ pub trait Kernel {
     fn wait(&self, fd: Fd, events: i16, timeout_ms: i32) -> Result<i16, Errno>;
     /// Sleeps.
     fn sleep(&self, milliseconds: i32);
+    /// Sleeps in a wait that has no end of its own.
+    ///
+    /// # Errors
+    /// When the program no longer waits: only one that is served from outside can have gone away.
+    fn pause(&self, milliseconds: i32) -> Result<(), Errno> {
+        self.sleep(milliseconds);
+        Ok(())
+    }
     /// Whether `O_NONBLOCK` is set.
     ///
     /// # Errors

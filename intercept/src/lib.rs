@@ -44,7 +44,7 @@ pub use kernel::{Errno, Fd, Kernel};
 pub use lan::{LanState, Mode, Settings};
 pub use listeners::Listeners;
 pub use ops::accept::Connection;
-pub use ops::options::OptionAnswer;
+pub use ops::options::{OptionAnswer, is_interesting};
 pub use ops::{receive, send};
 pub use outcome::{Outcome, Reason};
 pub use registrations::Registrations;

@@ -151,7 +151,7 @@ impl Default for Registrations {
 
 /// Reads one line of an epoll instance's `fdinfo` (`tfd: 5 events: 19 data: 5 pos:0 …`, numbers after `events` and
 /// `data` in hexadecimal).
-pub(crate) fn parse_registration(line: &[u8]) -> Option<(Fd, EpollEvent)> {
+pub fn parse_registration(line: &[u8]) -> Option<(Fd, EpollEvent)> {
     let mut words = line
         .split(|byte| byte.is_ascii_whitespace())
         .filter(|word| !word.is_empty());

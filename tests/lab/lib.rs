@@ -39,6 +39,7 @@ pub fn build_dir() -> PathBuf {
         "zerotier-cli",
         "zerotier-idtool",
         "libztintercept.so",
+        "zt-launch",
     ] {
         assert!(
             dir.join(name).exists(),

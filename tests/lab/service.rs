@@ -228,4 +228,18 @@ impl<'a> Service<'a> {
             .arg(program);
         command
     }
+
+    /// `program` in this host with its sockets on `network` by way of `zt-launch`, as the user nobody.
+    #[must_use]
+    pub fn launched(&self, network: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = self.host.command_as_nobody("env");
+        command
+            .arg(format!(
+                "ZT_NC_NETWORK={}",
+                self.home.join(format!("nc_{network}")).display()
+            ))
+            .arg(build_dir().join("zt-launch"))
+            .arg(program);
+        command
+    }
 }

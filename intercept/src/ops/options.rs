@@ -170,7 +170,7 @@ impl<K: Kernel> Program<'_, K> {
 }
 
 /// Whether a Unix socket answers otherwise than TCP does. Everything else needs no look at the descriptor.
-fn is_interesting(level: i32, name: i32) -> bool {
+pub fn is_interesting(level: i32, name: i32) -> bool {
     match level {
         SOL_TCP | SOL_IP | SOL_IPV6 => true,
         SOL_SOCKET => matches!(

@@ -1,0 +1,169 @@
+//! What the supervisor keeps, and its workers.
+//!
+//! Every worker takes the next trapped call from the kernel and answers it. A call that has to wait (an `accept`,
+//! a blocking `connect`, a service that starts) keeps its worker; so whoever is about to wait first makes sure that
+//! another worker listens.
+
+use std::os::fd::AsRawFd as _;
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use libc::c_void;
+use zt_intercept::{Errno, Fd, LanState, Listeners, Registrations, Settings};
+use zt_socket_rpc::table::{TABLE_LEN, TABLE_WORDS, Table};
+
+use crate::epoll::Instances;
+use crate::log::Log;
+use crate::notify::Listener;
+use crate::sys;
+use crate::target::Threads;
+use crate::{calls, target};
+
+/// Workers that stay when they have nothing to do.
+const IDLE_WORKERS: usize = 4;
+
+/// One launched program, with all its processes.
+pub(crate) struct Supervisor {
+    pub(crate) listener: Listener,
+    pub(crate) settings: Settings,
+    pub(crate) log: Log,
+    pub(crate) lan: LanState,
+    /// Empty: the supervisor moves registrations itself ([`Instances`]).
+    pub(crate) registrations: Box<Registrations>,
+    /// For the program's descriptors, whose numbers the supervisor's are not: only written.
+    pub(crate) listeners: Box<Listeners>,
+    pub(crate) threads: Threads,
+    pub(crate) instances: Instances,
+    /// The mapped state table; never unmapped, only mapped over.
+    table: AtomicPtr<c_void>,
+    mapping: Mutex<()>,
+    idle: AtomicUsize,
+    /// Processes that cannot be helped, once each.
+    told: Mutex<Vec<i32>>,
+}
+
+impl Supervisor {
+    pub(crate) fn new(listener: Listener, settings: Settings, log: Log) -> Arc<Self> {
+        Arc::new(Self {
+            listener,
+            settings,
+            log,
+            lan: LanState::new(),
+            registrations: Box::default(),
+            listeners: Box::default(),
+            threads: Threads::default(),
+            instances: Instances::default(),
+            table: AtomicPtr::default(),
+            mapping: Mutex::default(),
+            idle: AtomicUsize::new(0),
+            told: Mutex::default(),
+        })
+    }
+
+    /// Starts another worker.
+    pub(crate) fn start_worker(self: &Arc<Self>) {
+        self.idle.fetch_add(1, Ordering::AcqRel);
+        let supervisor = Arc::clone(self);
+        let worker = thread::Builder::new().stack_size(256 << 10);
+        if let Err(error) = worker.spawn(move || supervisor.work()) {
+            self.idle.fetch_sub(1, Ordering::AcqRel);
+            self.log
+                .always(format_args!("cannot start a thread: {error}"));
+        }
+    }
+
+    /// The calling worker is about to wait: somebody else must listen.
+    pub(crate) fn before_waiting(self: &Arc<Self>) {
+        if self.idle.load(Ordering::Acquire) == 0 {
+            self.start_worker();
+        }
+    }
+
+    /// Answers calls until there are workers enough without this one.
+    fn work(self: &Arc<Self>) {
+        loop {
+            let received = self.listener.receive();
+            match received {
+                Ok(call) => {
+                    self.idle.fetch_sub(1, Ordering::AcqRel);
+                    let answer = calls::answer(self, &call);
+                    self.listener.answer(&call, answer);
+                    if self.idle.fetch_add(1, Ordering::AcqRel) >= IDLE_WORKERS {
+                        break;
+                    }
+                }
+                Err(Errno(libc::EINTR)) => {}
+                // The caller was killed, or all are gone.
+                Err(Errno(libc::ENOENT)) => {
+                    if self.has_ended() {
+                        break;
+                    }
+                }
+                Err(Errno(errno)) => {
+                    self.log
+                        .always(format_args!("cannot receive calls: errno {errno}"));
+                    break;
+                }
+            }
+        }
+        self.idle.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether no process of the program is left.
+    pub(crate) fn has_ended(&self) -> bool {
+        sys::poll(self.listener.as_raw_fd(), 0, 0).is_ok_and(|events| events & libc::POLLHUP != 0)
+    }
+
+    /// A process whose descriptors cannot be reached keeps the kernel's network; it is told.
+    pub(crate) fn tell_unreachable(&self, thread: i32, errno: Errno) {
+        let process = target::process_of(thread).unwrap_or(thread);
+        let mut told = self
+            .told
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if told.contains(&process) {
+            return;
+        }
+        told.push(process);
+        let why = match errno {
+            Errno(libc::EPERM) => {
+                "it has changed its user or protected itself; a dynamically linked program can do that under \
+                 libztintercept.so"
+            }
+            _ => "its descriptors cannot be reached",
+        };
+        self.log.always(format_args!(
+            "process {process} ({}) cannot be put on the LAN: {why} (errno {})",
+            target::name_of(thread),
+            errno.0
+        ));
+    }
+
+    pub(crate) fn table(&self) -> Option<Table<'_>> {
+        let memory = self
+            .table
+            .load(Ordering::Acquire)
+            .cast::<[AtomicU64; TABLE_WORDS]>();
+        // SAFETY: null, or a readable mapping of this length that is never taken away (a sealed file cannot shrink);
+        // other processes change it through atomics only.
+        let words = unsafe { memory.as_ref() }?;
+        Table::open(words).ok()
+    }
+
+    pub(crate) fn map_table(&self, fd: Fd) -> Result<(), Errno> {
+        if !sys::is_sealed(fd, TABLE_LEN) {
+            return Err(Errno(libc::EINVAL));
+        }
+        let _one = self
+            .mapping
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let present = self.table.load(Ordering::Acquire);
+        // SAFETY: null, or the mapping of the old table, which readers reach through atomics and sequence numbers and
+        // which therefore may change under them.
+        let memory = unsafe { sys::map(fd, TABLE_LEN, present) }?;
+        self.table.store(memory, Ordering::Release);
+        Ok(())
+    }
+}

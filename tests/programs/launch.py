@@ -1,0 +1,98 @@
+"""Programs that wait in socket calls while something else happens to them.
+
+    launch.py threads PORT COUNT    twenty threads accept, COUNT connections in all, then ends
+    launch.py prefork PORT          four processes accept on one listener until ended
+    launch.py alarm PORT            a signal handler runs while accept and connect wait
+    launch.py graceful PORT         ends with status 3 on SIGTERM while accept waits
+"""
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+
+
+def listener(port):
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("", port))
+    s.listen(128)
+    print("listening", flush=True)
+    return s
+
+
+def answer(s):
+    connection, peer = s.accept()
+    with connection:
+        connection.sendall(("%s %d\n" % (peer[0], os.getpid())).encode())
+
+
+def threads(port, count):
+    s = listener(port)
+    workers = [threading.Thread(target=lambda: [answer(s) for _ in range(count // 20)]) for _ in range(20)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    print("done", flush=True)
+
+
+def prefork(port):
+    s = listener(port)
+    for _ in range(3):
+        if os.fork() == 0:
+            break
+    while True:
+        answer(s)
+
+
+class Alarm(Exception):
+    pass
+
+
+def ring(*_):
+    raise Alarm
+
+
+def interrupted(function, *arguments):
+    """Whether a signal's handler ends a call, soon."""
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    started = time.monotonic()
+    try:
+        function(*arguments)
+    except Alarm:
+        return 0.2 < time.monotonic() - started < 0.8
+    return False
+
+
+def alarm(port):
+    s = listener(port)
+    print("accept", interrupted(s.accept), flush=True)
+    print("connect", interrupted(socket.socket().connect, (sys.argv[3], port)), flush=True)
+    # The kernel makes the call again after the signal (SA_RESTART); Python's handler runs when it is over.
+    signal.signal(signal.SIGALRM, lambda *_: print("rang", flush=True))
+    signal.siginterrupt(signal.SIGALRM, False)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    print("still accepting", flush=True)
+    answer(s)
+    print("accepted", flush=True)
+    # With a time-out of its own, as C programs have it.
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, (0).to_bytes(8, "little") + (200_000).to_bytes(8, "little"))
+    started = time.monotonic()
+    try:
+        s.accept()
+    except BlockingIOError:
+        print("timed out", 0.1 < time.monotonic() - started < 0.6, flush=True)
+
+
+def graceful(port):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+    listener(port).accept()
+
+
+if sys.argv[1] == "threads":
+    threads(int(sys.argv[2]), int(sys.argv[3]))
+else:
+    {"prefork": prefork, "alarm": alarm, "graceful": graceful}[sys.argv[1]](int(sys.argv[2]))

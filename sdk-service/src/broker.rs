@@ -8,6 +8,7 @@
 //! bytes for a turn.
 
 mod accepting;
+mod acceptor;
 mod budget;
 mod control;
 mod counters;
@@ -15,7 +16,6 @@ mod descriptor;
 mod disposal;
 mod listener;
 mod listening;
-mod native;
 mod outcomes;
 mod requests;
 mod stream;

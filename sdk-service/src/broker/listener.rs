@@ -9,9 +9,9 @@ use rustix::io::Errno;
 use zt_netstack::{FlowId, ListenerId};
 use zt_socket_rpc::{Accepted, Entry, Id};
 
+use super::acceptor::Acceptor;
 use super::budget::Lease;
 use super::descriptor;
-use super::native::Native;
 
 /// A socket of a program that is bound or listens.
 pub(super) struct Listener {
@@ -21,7 +21,7 @@ pub(super) struct Listener {
     /// The host's listener; while the socket is only bound, it keeps the port.
     pub(super) host_listener: ListenerId,
     /// The program's own listening socket, if connections of its own network are wanted too.
-    pub(super) native: Option<Native>,
+    pub(super) native: Option<Acceptor>,
     /// What the state table says.
     pub(super) entry: Entry,
     pub(super) backlog: usize,

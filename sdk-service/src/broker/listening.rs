@@ -9,8 +9,8 @@ use rustix::io::Errno;
 use zt_netstack::{ListenAddr, ListenError, ListenerId};
 use zt_socket_rpc::{Bind, Entry, Id, Kind as SocketKind, Listen, State};
 
+use super::acceptor::{self, Acceptor};
 use super::listener::Listener;
-use super::native::{self, Native};
 use super::requests::Answer;
 use super::{Broker, Socket, Turn, descriptor};
 use crate::engine::reactor::{Interest, Kind};
@@ -131,7 +131,7 @@ impl Broker {
         let lease = turn.budget.take(uid, 2);
         let native_lease = kernel
             .as_ref()
-            .map(|_| turn.budget.take(uid, native::DESCRIPTORS))
+            .map(|_| turn.budget.take(uid, acceptor::DESCRIPTORS))
             .transpose();
         let (Ok(lease), Ok(native_lease)) = (lease, native_lease) else {
             self.counters.refused += 1;
@@ -157,7 +157,7 @@ impl Broker {
         }
         let native = kernel.zip(native_lease).map(|(kernel, lease)| {
             let accepted = self.accepted_native.clone();
-            Native::start(kernel, half.clone(), entry.family, accepted, lease)
+            Acceptor::start(kernel, half.clone(), entry.family, accepted, lease)
         });
         let native = native.transpose().unwrap_or_else(|error| {
             tracing::warn!(%error, "a program's own network is not listened to");

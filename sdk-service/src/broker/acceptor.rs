@@ -26,11 +26,11 @@ const PAUSE: Duration = Duration::from_millis(20);
 const STACK: usize = 64 << 10;
 
 /// A listener's thread, told to end when this is dropped. What it holds is closed by itself.
-pub(super) struct Native {
+pub(super) struct Acceptor {
     stop: Arc<OwnedFd>,
 }
 
-impl Native {
+impl Acceptor {
     /// Starts to move connections from `listener` to `queue`.
     pub(super) fn start(
         listener: OwnedFd,
@@ -56,7 +56,7 @@ impl Native {
     }
 }
 
-impl Drop for Native {
+impl Drop for Acceptor {
     fn drop(&mut self) {
         // The counter is 0: there is room for this.
         let _ = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());

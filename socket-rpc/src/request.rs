@@ -21,6 +21,10 @@ pub enum Request {
     Bind(Bind),
     /// Starts to listen.
     Listen(Listen),
+    /// Makes a UDP socket.
+    OpenDatagram(OpenDatagram),
+    /// Connects a UDP socket, or dissolves its connection.
+    ConnectDatagram(ConnectDatagram),
     /// Changes an option of a socket that the service holds.
     SetOption(SetOption),
     /// Asks for a socket's state.
@@ -78,6 +82,33 @@ pub struct Listen {
     pub kernel_listener: bool,
     /// The options set so far; ignored for a bound socket.
     pub options: Options,
+}
+
+/// Makes a UDP socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenDatagram {
+    /// The new socket; its name (kind datagram) is bound to the attached half.
+    pub id: Id,
+    /// Where: port 0 = any free one; an unspecified address = every one of the family's.
+    pub local: SocketAddr,
+    /// Connect it at once.
+    pub remote: Option<SocketAddr>,
+    /// The family of the program's socket: with [`Family::V6`] and an unspecified address IPv4 is served too, unless
+    /// [`Options::v6_only`].
+    pub family: Family,
+    /// The program's own UDP socket is attached as second descriptor: it serves the container's own network.
+    pub kernel_socket: bool,
+    /// The options set so far.
+    pub options: Options,
+}
+
+/// Connects a UDP socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectDatagram {
+    /// Which socket.
+    pub id: Id,
+    /// The peer; none dissolves the connection.
+    pub remote: Option<SocketAddr>,
 }
 
 /// Changes one option.
@@ -161,6 +192,18 @@ impl Request {
                 kernel_listener: input.bool()?,
                 options: Options::decode(&input.array()?)?,
             }),
+            OPEN_DATAGRAM => Self::OpenDatagram(OpenDatagram {
+                id: id(&mut input)?,
+                local: address(&mut input)?,
+                remote: decode_address(&input.array()?)?,
+                family: Family::from_wire(input.u8()?)?,
+                kernel_socket: input.bool()?,
+                options: Options::decode(&input.array()?)?,
+            }),
+            CONNECT_DATAGRAM => Self::ConnectDatagram(ConnectDatagram {
+                id: id(&mut input)?,
+                remote: decode_address(&input.array()?)?,
+            }),
             SET_OPTION => {
                 let (id, level, name) = (id(&mut input)?, input.i32()?, input.i32()?);
                 let len = input.u8()?;
@@ -216,6 +259,20 @@ impl Request {
                 out.bool(listen.kernel_listener);
                 out.bytes(&listen.options.encode());
             }
+            Self::OpenDatagram(open) => {
+                out.u8(OPEN_DATAGRAM);
+                out.bytes(&open.id.to_bytes());
+                out.bytes(&encode_address(Some(open.local)));
+                out.bytes(&encode_address(open.remote));
+                out.u8(open.family.to_wire());
+                out.bool(open.kernel_socket);
+                out.bytes(&open.options.encode());
+            }
+            Self::ConnectDatagram(connect) => {
+                out.u8(CONNECT_DATAGRAM);
+                out.bytes(&connect.id.to_bytes());
+                out.bytes(&encode_address(connect.remote));
+            }
             Self::SetOption(option) => {
                 out.u8(SET_OPTION);
                 out.bytes(&option.id.to_bytes());
@@ -240,6 +297,8 @@ const BIND: u8 = 3;
 const LISTEN: u8 = 4;
 const SET_OPTION: u8 = 5;
 const QUERY: u8 = 6;
+const OPEN_DATAGRAM: u8 = 7;
+const CONNECT_DATAGRAM: u8 = 8;
 
 fn id(input: &mut Reader<'_>) -> Result<Id, Malformed> {
     let id = Id::from_bytes(input.array()?);

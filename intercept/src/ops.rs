@@ -3,7 +3,9 @@
 pub(crate) mod accept;
 mod bind;
 mod connect;
+mod datagram;
 mod epoll;
+pub mod frames;
 mod listen;
 mod names;
 pub(crate) mod options;

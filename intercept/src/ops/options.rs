@@ -80,6 +80,18 @@ impl<K: Kernel> Program<'_, K> {
     fn get_own_option(&self, fd: Fd, own: Name, level: i32, name: i32) -> Step<OptionAnswer> {
         let entry = || self.entry(own.id).ok_or(Errno(ENOTCONN));
         Ok(match (level, name) {
+            (SOL_SOCKET, SO_TYPE) if own.kind == Kind::Datagram => OptionAnswer::int(SOCK_DGRAM),
+            (SOL_SOCKET, SO_PROTOCOL) if own.kind == Kind::Datagram => {
+                OptionAnswer::int(IPPROTO_UDP)
+            }
+            (SOL_TCP, _) if own.kind == Kind::Datagram => return Err(Errno(EOPNOTSUPP).into()),
+            (SOL_SOCKET, SO_ERROR) if own.kind == Kind::Datagram => {
+                let pending = match entry()?.errno {
+                    0 => None,
+                    _ => self.take_pending(fd),
+                };
+                OptionAnswer::int(pending.map_or(0, |errno| errno.0))
+            }
             (SOL_SOCKET, SO_TYPE) => OptionAnswer::int(SOCK_STREAM),
             (SOL_SOCKET, SO_PROTOCOL) => OptionAnswer::int(IPPROTO_TCP),
             (SOL_SOCKET, SO_DOMAIN) => OptionAnswer::int(match entry()?.family {

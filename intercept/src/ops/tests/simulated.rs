@@ -255,6 +255,14 @@ impl Kernel for Simulated {
         result
     }
 
+    fn disconnect(&self, _: Fd) -> Result<(), Errno> {
+        self.falter()
+    }
+
+    fn peek(&self, _: Fd, _: &mut [u8]) -> Result<usize, Errno> {
+        Err(Errno(EAGAIN))
+    }
+
     fn listen(&self, fd: Fd, _: i32) -> Result<(), Errno> {
         self.falter()?;
         self.change(fd, |open| {

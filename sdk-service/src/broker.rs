@@ -11,6 +11,8 @@ mod accepting;
 mod budget;
 mod control;
 mod counters;
+mod datagram;
+mod datagrams;
 mod descriptor;
 mod disposal;
 mod listener;
@@ -26,7 +28,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use zt_netstack::{FlowId, Host, HostEvent, Instant, ListenerId};
+use zt_netstack::{FlowId, Host, HostEvent, Instant, ListenerId, UdpId};
 use zt_protocol::NetworkId;
 use zt_socket_rpc::table::StateTable;
 use zt_socket_rpc::{Id, Prefix};
@@ -36,6 +38,7 @@ use crate::engine::slots::{Key, Slots};
 pub(crate) use budget::Budget;
 use control::{Accepted, Call, ControlSocket};
 use counters::Counters;
+use datagram::Datagram;
 use disposal::Disposal;
 use listener::Listener;
 use stream::{Stream, Verdict};
@@ -61,9 +64,11 @@ pub(crate) struct Broker {
     table: StateTable,
     streams: Slots<Stream>,
     listeners: Slots<Listener>,
+    datagrams: Slots<Datagram>,
     by_id: HashMap<Id, Socket>,
     by_flow: HashMap<FlowId, Owner>,
     by_listener: HashMap<ListenerId, Key>,
+    by_udp: HashMap<UdpId, Key>,
     runnable: VecDeque<Socket>,
     /// Connections to ourselves that are up: programs hear of one after its other end is in the queue of
     /// the listener, as on a kernel's loopback.
@@ -76,6 +81,8 @@ pub(crate) struct Broker {
     retry_at: Option<Instant>,
     disposal: Disposal,
     counters: Counters,
+    /// Room for one frame, used by one datagram socket at a time.
+    scratch: Vec<u8>,
 }
 
 /// A socket of a program.
@@ -83,6 +90,7 @@ pub(crate) struct Broker {
 enum Socket {
     Stream(Key),
     Listener(Key),
+    Datagram(Key),
 }
 
 /// Whose flow it is.
@@ -111,9 +119,11 @@ impl Broker {
             table: StateTable::create(instance)?,
             streams: Slots::new(),
             listeners: Slots::new(),
+            datagrams: Slots::new(),
             by_id: HashMap::new(),
             by_flow: HashMap::new(),
             by_listener: HashMap::new(),
+            by_udp: HashMap::new(),
             runnable: VecDeque::new(),
             up: Vec::new(),
             up_next_turn: Vec::new(),
@@ -122,6 +132,7 @@ impl Broker {
             retry_at: None,
             disposal: Disposal::default(),
             counters: Counters::default(),
+            scratch: Vec::new(),
         })
     }
 
@@ -137,6 +148,11 @@ impl Broker {
     /// Connections and listening sockets now.
     pub(crate) fn sockets(&self) -> (usize, usize) {
         (self.streams.len(), self.listeners.len())
+    }
+
+    /// UDP sockets now.
+    pub(crate) fn datagram_sockets(&self) -> usize {
+        self.datagrams.len()
     }
 
     /// Tells programs which addresses the LAN reaches, and which are its own here.
@@ -155,6 +171,8 @@ impl Broker {
             }
             Kind::Stream => self.stream_ready(turn, token.key, ready),
             Kind::Listener => self.listener_ready(turn, token.key, ready),
+            Kind::Datagram => self.datagram_ready(turn, token.key, ready),
+            Kind::KernelDatagram => self.kernel_datagram_ready(token.key),
             Kind::KernelListener => {
                 if let Some(listener) = self.listeners.get_mut(token.key) {
                     listener.kernel_ready = true;
@@ -213,6 +231,7 @@ impl Broker {
             match self.runnable.pop_front() {
                 Some(Socket::Stream(key)) => self.run_stream(turn, key),
                 Some(Socket::Listener(key)) => self.run_listener(turn, key),
+                Some(Socket::Datagram(key)) => self.run_datagram(turn, key),
                 None => break,
             }
         }
@@ -333,6 +352,8 @@ impl Broker {
             HostEvent::Connected(flow) => self.flow_connected(turn, flow),
             HostEvent::ConnectFailed(flow, failure) => self.flow_failed(turn, flow, failure),
             HostEvent::Reset(flow, reason) => self.flow_reset(turn, flow, reason),
+            HostEvent::Udp(id, event) => self.udp_event(turn, id, event),
+            HostEvent::GroupsChanged => {}
             HostEvent::Readable(flow)
             | HostEvent::Writable(flow)
             | HostEvent::RemoteFinished(flow)
@@ -355,6 +376,10 @@ impl Broker {
         streams
             .into_iter()
             .for_each(|key| self.close_stream(turn, key, Ending::Abort));
+        let datagrams: Vec<Key> = self.datagrams.iter().map(|(key, _)| key).collect();
+        datagrams
+            .into_iter()
+            .for_each(|key| self.close_datagram(turn, key));
     }
 
     fn token(&self, kind: Kind, key: Key) -> Token {
@@ -372,6 +397,7 @@ impl Broker {
                 .listeners
                 .get_mut(key)
                 .map(|listener| &mut listener.queued),
+            Socket::Datagram(key) => self.datagrams.get_mut(key).map(|socket| &mut socket.queued),
         };
         if let Some(queued) = queued
             && !*queued

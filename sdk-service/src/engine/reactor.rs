@@ -39,6 +39,10 @@ pub(crate) enum Kind {
     Listener = 6,
     /// A program's own listening socket.
     KernelListener = 7,
+    /// The service's half of a datagram pair.
+    Datagram = 8,
+    /// A program's own UDP socket.
+    KernelDatagram = 9,
 }
 
 impl Token {
@@ -72,6 +76,8 @@ impl Token {
             5 => Kind::Stream,
             6 => Kind::Listener,
             7 => Kind::KernelListener,
+            8 => Kind::Datagram,
+            9 => Kind::KernelDatagram,
             _ => return None,
         };
         let key = Key {
@@ -229,7 +235,7 @@ mod tests {
 
     #[test]
     fn tokens_survive_the_round_trip() {
-        for kind in [Kind::Wake, Kind::Udp, Kind::Stream, Kind::KernelListener] {
+        for kind in [Kind::Wake, Kind::Udp, Kind::Stream, Kind::KernelDatagram] {
             let key = Key {
                 index: u32::MAX - 1,
                 generation: 0xabcd,

@@ -97,7 +97,10 @@ fn quoted(inner: &[u8], v6: bool) -> Option<(u8, SocketAddr, SocketAddr, u32)> {
                 .first_chunk::<16>()
                 .map(|octets| IpAddr::from(*octets))
         };
-        (40, header[6], address(8)?, address(24)?)
+        match header[6] {
+            protocol::FRAGMENT => (48, *inner.get(40)?, address(8)?, address(24)?),
+            next => (40, next, address(8)?, address(24)?),
+        }
     } else {
         let header = inner.first_chunk::<20>()?;
         let address = |at: usize| {

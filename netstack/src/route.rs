@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::{HostConfig, IpCidr};
+use crate::link::{BROADCAST, group_mac};
+use crate::neighbour::Mac;
 
 /// The decision for a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +13,17 @@ pub(crate) struct Way {
     pub(crate) hop: IpAddr,
     /// The own address to speak from.
     pub(crate) source: IpAddr,
+}
+
+/// How a datagram, which may be for many, gets to its destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// The destination is this host.
+    Own,
+    /// By a neighbour.
+    Hop(IpAddr),
+    /// To all of a group, or all of the link.
+    Many(Mac),
 }
 
 /// Addresses and routes of a host.
@@ -63,6 +76,32 @@ impl RouteTable {
     /// Whether a packet may come from this address: unicast, no broadcast, not our own.
     pub(crate) fn can_be_peer(&self, ip: IpAddr) -> bool {
         is_unicast(ip) && !self.is_own(ip) && !matches!(ip, IpAddr::V4(ip) if self.is_broadcast(ip))
+    }
+
+    /// The way of a datagram, and the own address to speak from.
+    pub(crate) fn way_of_datagram(&self, ip: IpAddr) -> Option<(Reach, IpAddr)> {
+        let mac = match ip {
+            IpAddr::V4(v4) if self.is_broadcast(v4) => BROADCAST,
+            _ if ip.is_multicast() => group_mac(ip),
+            _ => {
+                let way = self.way_to(ip)?;
+                let reach = if way.hop == ip && self.is_own(ip) {
+                    Reach::Own
+                } else {
+                    Reach::Hop(way.hop)
+                };
+                return Some((reach, way.source));
+            }
+        };
+        let same_family = || {
+            self.addresses
+                .iter()
+                .filter(|(own, _)| own.is_ipv4() == ip.is_ipv4())
+        };
+        let (source, _) = same_family()
+            .find(|own| contains(**own, ip))
+            .or_else(|| same_family().next())?;
+        Some((Reach::Many(mac), *source))
     }
 
     /// The way to a destination.

@@ -187,15 +187,15 @@ impl Datagram {
             }
             Err(UdpSendError::NoRoute) => {
                 means.counters.datagrams_unroutable += 1;
-                self.report(means, Errno::NETUNREACH);
+                self.report(Errno::NETUNREACH);
             }
             Err(UdpSendError::TooLong) => {
                 means.counters.datagrams_refused += 1;
-                self.report(means, Errno::MSGSIZE);
+                self.report(Errno::MSGSIZE);
             }
             Err(_) => {
                 means.counters.datagrams_refused += 1;
-                self.report(means, Errno::INVAL);
+                self.report(Errno::INVAL);
             }
         }
     }
@@ -207,7 +207,7 @@ impl Datagram {
             Err(Errno::AGAIN | Errno::NOBUFS) => means.counters.datagrams_refused += 1,
             Err(errno) => {
                 means.counters.datagrams_refused += 1;
-                self.report(means, errno);
+                self.report(errno);
             }
         }
     }
@@ -223,7 +223,7 @@ impl Datagram {
     }
 
     /// Tells the program of an error as the kernel would: the next call on a connected socket reports it.
-    pub(super) fn report(&mut self, means: &mut Means<'_>, errno: Errno) {
+    pub(super) fn report(&mut self, errno: Errno) {
         if self.side.is_none() && !self.entry.options.receive_errors {
             return;
         }
@@ -332,7 +332,7 @@ impl Datagram {
             }
         }
         if let Some(errno) = failure {
-            self.report(means, errno);
+            self.report(errno);
         }
         self.kernel_ready && !self.blocked
     }

@@ -252,9 +252,9 @@ impl Broker {
                     UdpFailure::Refused => Errno::CONNREFUSED,
                     UdpFailure::Unreachable => Errno::HOSTUNREACH,
                 };
-                self.with_datagram(turn, key, |socket, means| {
+                self.with_datagram(turn, key, |socket, _| {
                     if socket.side.is_none() || socket.entry.remote == Some(peer) {
-                        socket.report(means, errno);
+                        socket.report(errno);
                     }
                     Verdict::Idle
                 });
@@ -345,7 +345,6 @@ fn bound_port(kernel: &OwnedFd) -> u16 {
 fn connect_errno(error: UdpConnectError) -> Errno {
     match error {
         UdpConnectError::NoRoute => Errno::NETUNREACH,
-        UdpConnectError::AddrNotAvailable => Errno::ADDRNOTAVAIL,
         _ => Errno::INVAL,
     }
 }

@@ -17,6 +17,7 @@ mod descriptor;
 mod disposal;
 mod listener;
 mod listening;
+mod native;
 mod outcomes;
 mod requests;
 mod stream;

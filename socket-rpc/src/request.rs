@@ -124,7 +124,7 @@ pub struct SetOption {
     pub value: OptionValue,
 }
 
-/// The value of an option: at most 16 bytes.
+/// The value of an option: at most 20 bytes, as a request to join an IPv6 group has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OptionValue {
     bytes: [u8; Self::MAX],
@@ -133,7 +133,7 @@ pub struct OptionValue {
 
 impl OptionValue {
     /// The longest value that is kept.
-    pub const MAX: usize = 16;
+    pub const MAX: usize = 20;
 
     /// Keeps the first [`Self::MAX`] bytes, as the kernel ignores what it does not need.
     pub fn new(value: &[u8]) -> Self {

@@ -195,37 +195,40 @@ unsafe fn put_control(id: Id, message: &mut MessageHeader, arrived: &Arrived, us
     }
     let mut at = align(used);
     for control in program().control_of(id, arrived).iter().flatten() {
-        // SAFETY: the caller's promise; `at` does not pass the end.
-        match unsafe { put_one(message, at, control) } {
-            Some(end) => at = end,
-            None => message.flags |= MSG_CTRUNC,
-        }
+        // SAFETY: the caller's promise.
+        at = unsafe { put_one(message, at, control) };
     }
     message.control_len = at.min(message.control_len);
 }
 
-/// Writes one control message at `at` if there is room for it; where the next one may begin.
+/// Writes one control message at `at`, cut to the room as the kernel does; where the next one may begin.
 ///
 /// # Safety
 /// As [`receive`].
-unsafe fn put_one(message: &MessageHeader, at: usize, control: &Control) -> Option<usize> {
-    let data = control.as_bytes();
+unsafe fn put_one(message: &mut MessageHeader, at: usize, control: &Control) -> usize {
+    let room = message.control_len.saturating_sub(at);
+    let whole = CONTROL_HEADER + control.as_bytes().len();
+    if room < whole {
+        message.flags |= MSG_CTRUNC;
+    }
+    if room < CONTROL_HEADER {
+        return at;
+    }
     let header = ControlHeader {
-        len: CONTROL_HEADER + data.len(),
+        len: whole.min(room),
         level: control.level,
         kind: control.kind,
     };
-    if at + header.len > message.control_len {
-        return None;
-    }
     let end = at + align(header.len);
+    let data = control.as_bytes();
+    let data = data.get(..header.len - CONTROL_HEADER).unwrap_or_default();
     // SAFETY: inside the program's buffer.
     unsafe {
         let place = message.control.add(at);
         ptr::write_unaligned(place.cast(), header);
         ptr::copy_nonoverlapping(data.as_ptr(), place.add(CONTROL_HEADER), data.len());
     }
-    Some(end)
+    end
 }
 
 /// Reads the control messages of a send.

@@ -9,14 +9,14 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+use rustix::net::{SendAncillaryBuffer, SendFlags};
 use zt_netstack::{Datagram as Arrived, Host, Instant, SendOptions, Taken, UdpId, UdpSendError};
 use zt_socket_rpc::table::Table;
 use zt_socket_rpc::{DatagramHeader, Entry, Family, Id, MAX_FRAME};
 
 use super::budget::Lease;
 use super::counters::Counters;
-use super::descriptor;
+use super::{descriptor, native};
 
 /// Datagrams that a socket may move in each direction before the others have their turn.
 const TURN: usize = 64;
@@ -149,7 +149,7 @@ impl Datagram {
         }
         match (self.side_of(means.table, peer), &self.kernel) {
             (Side::Kernel, Some(kernel)) => {
-                let sent = send_native(kernel, payload, native(peer, self.entry.family));
+                let sent = send_native(kernel, &header, peer, self.entry.family, payload);
                 self.sent_natively(means, sent);
             }
             (Side::Kernel, None) => means.counters.datagrams_unroutable += 1,
@@ -200,9 +200,9 @@ impl Datagram {
         }
     }
 
-    fn sent_natively(&mut self, means: &mut Means<'_>, sent: Result<usize, Errno>) {
+    fn sent_natively(&mut self, means: &mut Means<'_>, sent: Result<(), Errno>) {
         match sent {
-            Ok(_) => means.counters.datagrams_out_native += 1,
+            Ok(()) => means.counters.datagrams_out_native += 1,
             // Its own send queue is full; the kernel tells nobody when it is not.
             Err(Errno::AGAIN | Errno::NOBUFS) => means.counters.datagrams_refused += 1,
             Err(errno) => {
@@ -308,16 +308,18 @@ impl Datagram {
         let mut failure = None;
         while self.kernel_ready && !self.blocked && left > 0 {
             left -= 1;
-            match rustix::net::recvfrom(kernel, &mut *means.scratch, RecvFlags::DONTWAIT) {
-                Ok((len, _, from)) => {
+            match native::receive(kernel, means.scratch) {
+                Ok(arrival) => {
                     if self.side == Some(Side::Lan) {
                         continue;
                     }
-                    let payload = means.scratch.get(..len).unwrap_or_default();
+                    let payload = means.scratch.get(..arrival.len).unwrap_or_default();
                     let header = DatagramHeader {
-                        peer: from
-                            .and_then(|from| SocketAddr::try_from(from).ok())
-                            .map(unmapped),
+                        peer: arrival.from,
+                        local: arrival.to,
+                        ttl: arrival.ttl,
+                        tos: arrival.tos,
+                        interface: arrival.interface,
                         ..self.header()
                     };
                     means.counters.datagrams_in_native += 1;
@@ -354,19 +356,24 @@ fn push(fd: &OwnedFd, header: &DatagramHeader, payload: &[u8]) -> Result<(), Err
     .map(drop)
 }
 
-fn send_native(kernel: &OwnedFd, payload: &[u8], peer: SocketAddr) -> Result<usize, Errno> {
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    match rustix::net::sendto(kernel, payload, flags, &peer) {
-        // The error of an earlier datagram, which is told on the way back.
-        Err(Errno::CONNREFUSED | Errno::HOSTUNREACH | Errno::NETUNREACH) => {
-            rustix::net::sendto(kernel, payload, flags, &peer)
+/// Sends to the program's own network; an error of an earlier datagram is told on the way back instead.
+fn send_native(
+    kernel: &OwnedFd,
+    header: &DatagramHeader,
+    peer: SocketAddr,
+    family: Family,
+    payload: &[u8],
+) -> Result<(), Errno> {
+    match native::send(kernel, header, peer, family, payload) {
+        Err(Errno::CONNREFUSED | Errno::HOSTUNREACH) => {
+            native::send(kernel, header, peer, family, payload)
         }
         result => result,
     }
 }
 
 /// An address as a kernel socket of this family takes it.
-pub(super) fn native(address: SocketAddr, family: Family) -> SocketAddr {
+pub(super) fn for_kernel(address: SocketAddr, family: Family) -> SocketAddr {
     match (family, address) {
         (Family::V6, SocketAddr::V4(v4)) => {
             let ip = if v4.ip().is_unspecified() {

@@ -9,9 +9,9 @@ use zt_netstack::{
 };
 use zt_socket_rpc::{ConnectDatagram, Entry, Kind as SocketKind, OpenDatagram, Options, State};
 
-use super::datagram::{Datagram, Means, SCRATCH, Side, Verdict, native, unmapped};
+use super::datagram::{Datagram, Means, SCRATCH, Side, Verdict, for_kernel, unmapped};
 use super::requests::Answer;
-use super::{Broker, Socket, Turn, descriptor};
+use super::{Broker, Socket, Turn, descriptor, native};
 use crate::engine::reactor::{Interest, Kind, Ready};
 use crate::engine::slots::Key;
 
@@ -44,7 +44,10 @@ impl Broker {
             && bound_port(kernel) == 0
         {
             // So that both networks see one port, if this one is free there; else the kernel chooses.
-            let _ = rustix::net::bind(kernel, &native(bound, open.family));
+            let _ = rustix::net::bind(kernel, &for_kernel(bound, open.family));
+        }
+        if let Some(kernel) = &kernel {
+            native::prepare(kernel, open.family);
         }
         let entry = Entry {
             kind: SocketKind::Datagram,
@@ -185,7 +188,7 @@ impl Broker {
                 .udp_connect(socket.host, Some(remote))
                 .map_err(connect_errno)?,
             (Some(Side::Kernel), Some(remote), Some(kernel)) => {
-                rustix::net::connect(kernel, &native(remote, socket.entry.family))?;
+                rustix::net::connect(kernel, &for_kernel(remote, socket.entry.family))?;
                 local_of(kernel).unwrap_or(socket.bound)
             }
             _ => socket.bound,

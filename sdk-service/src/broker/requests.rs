@@ -10,9 +10,9 @@ use zt_socket_rpc::{
 };
 
 use super::control::Call;
-use super::descriptor;
 use super::stream::{self, Connecting, Stream};
 use super::{Broker, Socket, Turn};
+use super::{descriptor, native};
 use crate::engine::reactor::{Interest, Kind};
 
 impl Broker {
@@ -181,10 +181,12 @@ impl Broker {
                 .listeners
                 .get_mut(key)
                 .map(|listener| (&mut listener.entry, None)),
-            Some(&Socket::Datagram(key)) => self
-                .datagrams
-                .get_mut(key)
-                .map(|socket| (&mut socket.entry, None)),
+            Some(&Socket::Datagram(key)) => self.datagrams.get_mut(key).map(|socket| {
+                if let Some(kernel) = &socket.kernel {
+                    native::forward(kernel, option);
+                }
+                (&mut socket.entry, None)
+            }),
             None => None,
         };
         let Some((entry, flow)) = entry else {

@@ -1,6 +1,7 @@
 //! The operations, one file a call.
 
 pub(crate) mod accept;
+mod again;
 mod bind;
 mod connect;
 mod datagram;

@@ -83,6 +83,29 @@ unsafe fn joined(
 /// The program's promise to the C library: a `struct msghdr` as `sendmsg` takes it.
 pub(crate) unsafe fn send(fd: Fd, id: Id, message: &MessageHeader, flags: i32) -> isize {
     // SAFETY: the caller's promise.
+    let sent = unsafe { send_once(fd, id, message, flags) };
+    if sent >= 0 || !is_gone(next::errno()) {
+        return sent;
+    }
+    if program().is_alive(fd) {
+        return next::fail(Errno(EPIPE)) as isize;
+    }
+    match program().send_again(fd, id) {
+        // SAFETY: the caller's promise.
+        Ok(id) => unsafe { send_once(fd, id, message, flags) },
+        Err(errno) => next::fail(errno) as isize,
+    }
+}
+
+/// What a Unix socket says when nobody holds the other half.
+const fn is_gone(errno: Errno) -> bool {
+    matches!(errno, Errno(EPIPE | ECONNRESET | ENOTCONN))
+}
+
+/// # Safety
+/// As [`send`].
+unsafe fn send_once(fd: Fd, id: Id, message: &MessageHeader, flags: i32) -> isize {
+    // SAFETY: the caller's promise.
     let framed = unsafe {
         let to = if message.name.is_null() {
             None
@@ -117,9 +140,6 @@ pub(crate) unsafe fn send(fd: Fd, id: Id, message: &MessageHeader, flags: i32) -
     if sent >= 0 {
         return sent - HEADER_LEN as isize;
     }
-    if let Errno(EPIPE | ECONNRESET | ENOTCONN) = next::errno() {
-        return next::fail(program().gone()) as isize;
-    }
     sent
 }
 
@@ -131,6 +151,24 @@ pub(crate) unsafe fn receive(fd: Fd, id: Id, message: &mut MessageHeader, flags:
     if flags & MSG_ERRQUEUE != 0 {
         return next::fail(Errno(EAGAIN)) as isize;
     }
+    let mut id = id;
+    loop {
+        // SAFETY: the caller's promise.
+        if let Some(received) = unsafe { receive_once(fd, id, message, flags) } {
+            return received;
+        }
+        match program().receive_again(fd, id, flags & MSG_DONTWAIT != 0) {
+            Ok(renewed) => id = renewed,
+            Err(errno) => return next::fail(errno) as isize,
+        }
+    }
+}
+
+/// `None` when the service is gone.
+///
+/// # Safety
+/// As [`receive`].
+unsafe fn receive_once(fd: Fd, id: Id, message: &mut MessageHeader, flags: i32) -> Option<isize> {
     let mut header = [0; HEADER_LEN];
     let mut taken = MessageHeader::new(&mut [], message.control, message.control_len);
     // SAFETY: the caller's promise; the header lives through the call. Time stamps and their like are the pair's own, so
@@ -149,18 +187,17 @@ pub(crate) unsafe fn receive(fd: Fd, id: Id, message: &mut MessageHeader, flags:
         )
     };
     let len = match usize::try_from(received) {
-        // A frame is never empty: the service is gone.
-        Ok(0) => return next::fail(program().gone()) as isize,
+        // A frame is never empty.
+        Ok(0) if program().is_alive(fd) => return Some(0),
+        Ok(0) => return None,
         Ok(len) => len,
-        Err(_) if next::errno() == Errno(ECONNRESET) => {
-            return next::fail(program().gone()) as isize;
-        }
-        Err(_) => return received,
+        Err(_) if is_gone(next::errno()) => return None,
+        Err(_) => return Some(received),
     };
     let head = header.get(..len.min(HEADER_LEN)).unwrap_or_default();
     let arrived = match program().arrived(fd, head, flags & MSG_PEEK != 0) {
         Ok(arrived) => arrived,
-        Err(errno) => return next::fail(errno) as isize,
+        Err(errno) => return Some(next::fail(errno) as isize),
     };
     message.flags = taken.flags & (MSG_TRUNC | MSG_CTRUNC);
     // SAFETY: the caller's promise.
@@ -168,7 +205,7 @@ pub(crate) unsafe fn receive(fd: Fd, id: Id, message: &mut MessageHeader, flags:
         put_name(message, &arrived);
         put_control(id, message, &arrived, taken.control_len);
     }
-    (len - HEADER_LEN) as isize
+    Some((len - HEADER_LEN) as isize)
 }
 
 /// # Safety

@@ -28,7 +28,7 @@ impl<K: Kernel> Program<'_, K> {
     /// `connect(fd, address)`.
     pub fn connect(&self, fd: Fd, address: &[u8]) -> Outcome {
         if let Some(id) = self.datagram(fd) {
-            return self.connect_own_datagram(id, address).into();
+            return self.connect_own_datagram(fd, id, address).into();
         }
         let Some(to) = parse(address) else {
             return Outcome::PassThrough(Reason::NotInternet);
@@ -37,7 +37,7 @@ impl<K: Kernel> Program<'_, K> {
             Some(Name {
                 kind: Kind::Datagram,
                 id,
-            }) => self.connect_own_datagram(id, address),
+            }) => self.connect_own_datagram(fd, id, address),
             Some(name) => self.connect_own(fd, name, to),
             None => self.connect_native(fd, to),
         };

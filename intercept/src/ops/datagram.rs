@@ -12,6 +12,7 @@ use zt_socket_rpc::linux::*;
 use zt_socket_rpc::{ConnectDatagram, Family, Id, Kind, OpenDatagram, Reply, Request};
 
 use crate::Program;
+use crate::home::Home;
 use crate::kernel::{Errno, Fd, Kernel};
 use crate::lan::{Lan, Mode, is_loopback};
 use crate::native::Native;
@@ -123,8 +124,8 @@ impl<K: Kernel> Program<'_, K> {
         if matches!(lan, Lan::Away(_)) {
             return Err(Errno(ENETUNREACH).into());
         }
-        let both = self.settings.mode() == Mode::Split;
-        Ok(self.open_datagram(fd, &native, native.local, remote, both)?)
+        let kernel = (self.settings.mode() == Mode::Split).then_some(fd);
+        Ok(self.open_datagram(fd, &native, native.local, remote, kernel)?)
     }
 
     fn is_connected(&self, fd: Fd) -> bool {
@@ -169,7 +170,7 @@ impl<K: Kernel> Program<'_, K> {
         }
         let shared = native.options.reuse_address || native.options.reuse_port;
         let local = wildcard(family, at.address.port());
-        match self.open_datagram(fd, &native, local, None, true) {
+        match self.open_datagram(fd, &native, local, None, Some(fd)) {
             // The service went away in between; the kernel's socket stands.
             Ok(_) | Err(Errno(ENETUNREACH | ETIMEDOUT)) => Ok(0),
             // The port is shared on this network with sockets that the LAN knows nothing of.
@@ -179,7 +180,7 @@ impl<K: Kernel> Program<'_, K> {
     }
 
     fn bind_datagram_to_lan(&self, fd: Fd, native: &Native, local: SocketAddr) -> Step<i32> {
-        match self.open_datagram(fd, native, local, None, false) {
+        match self.open_datagram(fd, native, local, None, None) {
             Ok(_) => Ok(0),
             // What the kernel says of an address that this host does not have.
             Err(Errno(ENETUNREACH | ETIMEDOUT)) => Err(Errno(EADDRNOTAVAIL).into()),
@@ -187,14 +188,14 @@ impl<K: Kernel> Program<'_, K> {
         }
     }
 
-    /// Puts a framed descriptor in the place of a kernel UDP socket.
-    fn open_datagram(
+    /// Puts a framed descriptor in the place of `fd`, which serves the network of `kernel` too.
+    pub(super) fn open_datagram(
         &self,
         fd: Fd,
         native: &Native,
         local: SocketAddr,
         remote: Option<SocketAddr>,
-        kernel_socket: bool,
+        kernel: Option<Fd>,
     ) -> Result<Id, Errno> {
         let pair = self.new_pair(Kind::Datagram, SOCK_SEQPACKET, native.nonblocking)?;
         self.carry_over(fd, pair.ours);
@@ -213,17 +214,38 @@ impl<K: Kernel> Program<'_, K> {
             local,
             remote,
             family: native.family,
-            kernel_socket,
+            kernel_socket: kernel.is_some(),
             options: native.options,
         });
-        let both = [pair.service, fd];
-        let descriptors = if kernel_socket { &both[..] } else { &both[..1] };
-        let answer = self.listen_answer(&request, descriptors);
+        let both = [pair.service, kernel.unwrap_or(pair.service)];
+        let descriptors = if kernel.is_some() {
+            &both[..]
+        } else {
+            &both[..1]
+        };
+        let answer = self.exchange_local(&request, descriptors);
         self.kernel.close(pair.service);
-        if let Err(errno) = answer {
-            self.kernel.close(pair.ours);
-            return Err(errno);
-        }
+        let bound = match answer {
+            Ok(bound) => bound,
+            Err(errno) => {
+                self.kernel.close(pair.ours);
+                return Err(errno);
+            }
+        };
+        self.set_home(
+            pair.ours,
+            pair.id,
+            Home {
+                local: bound,
+                family: native.family,
+                backlog: 1,
+                kernel: kernel.is_some(),
+                v6_only: native.options.v6_only,
+                reuse_address: native.options.reuse_address,
+                reuse_port: native.options.reuse_port,
+                instance: self.kernel.table().map_or(0, |table| table.instance()),
+            },
+        );
         // Before the swap, so that no call of another thread meets a framed descriptor without its bit; and after it,
         // for such a call may have found the bit stale.
         self.datagrams.add(fd);
@@ -233,7 +255,12 @@ impl<K: Kernel> Program<'_, K> {
     }
 
     /// `connect` on a framed descriptor.
-    pub(super) fn connect_own_datagram(&self, id: Id, address: &[u8]) -> Step<i32> {
+    pub(super) fn connect_own_datagram(&self, fd: Fd, id: Id, address: &[u8]) -> Step<i32> {
+        let id = if self.is_alive(fd) {
+            id
+        } else {
+            self.send_again(fd, id)?
+        };
         let remote = if family_of(address) == Some(AF_UNSPEC) {
             None
         } else {
@@ -241,12 +268,18 @@ impl<K: Kernel> Program<'_, K> {
             Some(destination(address, entry.family)?)
         };
         let request = Request::ConnectDatagram(ConnectDatagram { id, remote });
-        let (reply, extra) = self.exchange(&request, &[])?;
+        self.exchange_local(&request, &[])?;
+        Ok(0)
+    }
+
+    /// A request that is answered with a local address.
+    fn exchange_local(&self, request: &Request, descriptors: &[Fd]) -> Result<SocketAddr, Errno> {
+        let (reply, extra) = self.exchange(request, descriptors)?;
         self.close_all(&[extra]);
         match reply {
-            Reply::Done { .. } => Ok(0),
-            Reply::Failed { errno } => Err(Errno(errno).into()),
-            _ => Err(Errno(ENETUNREACH).into()),
+            Reply::Done { local } => Ok(local),
+            Reply::Failed { errno } => Err(Errno(errno)),
+            _ => Err(Errno(ENETUNREACH)),
         }
     }
 

@@ -124,7 +124,8 @@ impl<K: Kernel> Program<'_, K> {
         if len > usize::from(u16::MAX) {
             return Err(Errno(EMSGSIZE));
         }
-        let entry = self.entry(id).ok_or(Errno(ENETDOWN))?;
+        // Nobody knows it any more: its service has ended.
+        let entry = self.entry(id).ok_or(Errno(EPIPE))?;
         let peer = match (to, entry.state, entry.remote) {
             (Some(address), ..) => destination(address, entry.family)?,
             (None, State::Connected, Some(remote)) => remote,
@@ -259,10 +260,5 @@ impl<K: Kernel> Program<'_, K> {
         self.kernel
             .peek(fd, &mut [0; HEADER_LEN])
             .map_or(0, |len| len.saturating_sub(HEADER_LEN))
-    }
-
-    /// The errno of a call that found the service gone.
-    pub const fn gone(&self) -> Errno {
-        Errno(ENETDOWN)
     }
 }

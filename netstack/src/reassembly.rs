@@ -100,7 +100,7 @@ impl Reassembly {
         } else {
             65_535 + 40
         };
-        let uneven = part.more && part.payload.len() % 8 != 0;
+        let uneven = part.more && !part.payload.len().is_multiple_of(8);
         if part.payload.is_empty() || uneven || whole_len > limit {
             return Err(Spoiled::Malformed);
         }

@@ -98,7 +98,16 @@ fn quoted(inner: &[u8], v6: bool) -> Option<(u8, SocketAddr, SocketAddr, u32)> {
                 .map(|octets| IpAddr::from(*octets))
         };
         match header[6] {
-            protocol::FRAGMENT => (48, *inner.get(40)?, address(8)?, address(24)?),
+            protocol::FRAGMENT => {
+                let fragment = inner.get(40..)?.first_chunk::<8>()?;
+                let place = u16::from_be_bytes([fragment[2], fragment[3]]) >> 3;
+                (
+                    48,
+                    first_only(place, fragment[0])?,
+                    address(8)?,
+                    address(24)?,
+                )
+            }
             next => (40, next, address(8)?, address(24)?),
         }
     } else {
@@ -108,9 +117,10 @@ fn quoted(inner: &[u8], v6: bool) -> Option<(u8, SocketAddr, SocketAddr, u32)> {
                 .first_chunk::<4>()
                 .map(|octets| IpAddr::from(*octets))
         };
+        let place = u16::from_be_bytes([header[6], header[7]]) & 0x1fff;
         (
             usize::from(header[0] & 0x0f) * 4,
-            header[9],
+            first_only(place, header[9])?,
             address(12)?,
             address(16)?,
         )
@@ -124,6 +134,11 @@ fn quoted(inner: &[u8], v6: bool) -> Option<(u8, SocketAddr, SocketAddr, u32)> {
         SocketAddr::new(dst, port(2)),
         sequence,
     ))
+}
+
+/// The protocol of a fragment, if it is the first: only that one has the ports.
+fn first_only(place: u16, protocol: u8) -> Option<u8> {
+    Some(protocol).filter(|_| place == 0)
 }
 
 /// Length of the answer to an echo request.

@@ -4,6 +4,7 @@ mod binding;
 mod bulk;
 mod connections;
 mod datagrams;
+mod echo;
 mod fragments;
 mod groups;
 mod hostile;

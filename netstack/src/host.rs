@@ -28,6 +28,7 @@ use crate::counters::Counters;
 use crate::demux::{SecretHash, Tuple};
 use crate::event::{ConnectFailure, FlowId, HostEvent, ResetReason};
 use crate::flow::{FlowRef, FlowTable};
+use crate::fragment::Cut;
 use crate::held::HeldBack;
 use crate::icmp::RateLimit;
 use crate::listener::Listeners;
@@ -271,17 +272,44 @@ impl Host {
         &self.counters
     }
 
-    /// Queues a small packet that needs no flow.
+    /// Queues a packet that needs no flow; a small one, unless it answers a large one.
     fn reply(&mut self, dst: Mac, ip: IpAddr, len: usize, fill: impl FnOnce(&mut [u8])) {
         if dst == self.mac {
             let mut packet = vec![0; len];
             fill(&mut packet);
             self.looped.push_back(packet);
+        } else if len > self.mtu {
+            let mut packet = vec![0; len];
+            fill(&mut packet);
+            if !self.push_large(dst, ip, &packet) {
+                self.counters.replies_dropped += 1;
+            }
         } else if self.replies.push(dst, ethertype_of(ip), len, fill) {
             self.counters.packets_out += 1;
         } else {
             self.counters.replies_dropped += 1;
         }
+    }
+
+    /// Queues a packet in as many fragments as it needs. Returns whether there was room for all.
+    fn push_large(&mut self, dst: Mac, ip: IpAddr, packet: &[u8]) -> bool {
+        let mut cut = self.next_cut();
+        loop {
+            let last = cut.next(packet, self.mtu, &mut self.fragment);
+            let len = self.fragment.len();
+            let pushed = self.replies.push(dst, ethertype_of(ip), len, |out| {
+                out.copy_from_slice(&self.fragment)
+            });
+            self.counters.packets_out += u64::from(pushed);
+            if last || !pushed {
+                return pushed;
+            }
+        }
+    }
+
+    fn next_cut(&mut self) -> Cut {
+        self.next_fragment_id = self.next_fragment_id.wrapping_add(1);
+        Cut::new(self.next_fragment_id)
     }
 
     fn lose_address(&mut self, id: FlowId) {

@@ -48,6 +48,9 @@ pub(crate) enum Spoiled {
     Overlap,
 }
 
+/// Where pieces begin and end, in order.
+type Pieces = Vec<(usize, usize)>;
+
 /// Packets of which fragments are missing.
 #[derive(Debug)]
 pub(crate) struct Reassembly {
@@ -57,6 +60,7 @@ pub(crate) struct Reassembly {
     used: usize,
     used_by: HashMap<Mac, usize, SecretHash>,
     spare: Vec<Vec<u8>>,
+    spare_pieces: Vec<Pieces>,
     evicted: u64,
 }
 
@@ -65,8 +69,7 @@ struct Packet {
     since: Instant,
     /// The header, once it came, and the payload as far as it is known.
     bytes: Vec<u8>,
-    /// Where pieces begin and end, in order.
-    pieces: Vec<(usize, usize)>,
+    pieces: Pieces,
     received: usize,
     /// Length of the payload, known from the last fragment.
     total: Option<usize>,
@@ -82,6 +85,7 @@ impl Reassembly {
             used: 0,
             used_by: HashMap::with_hasher(hash),
             spare: Vec::new(),
+            spare_pieces: Vec::new(),
             evicted: 0,
         }
     }
@@ -100,7 +104,7 @@ impl Reassembly {
         } else {
             65_535 + 40
         };
-        let uneven = part.more && part.payload.len() % 8 != 0;
+        let uneven = part.more && !part.payload.len().is_multiple_of(8);
         if part.payload.is_empty() || uneven || whole_len > limit {
             return Err(Spoiled::Malformed);
         }
@@ -184,7 +188,7 @@ impl Reassembly {
         let packet = Packet {
             since: now,
             bytes: self.spare.pop().unwrap_or_default(),
-            pieces: Vec::new(),
+            pieces: self.spare_pieces.pop().unwrap_or_default(),
             received: 0,
             total: None,
             spoiled: false,
@@ -210,7 +214,12 @@ impl Reassembly {
     }
 
     fn remove(&mut self, key: Key) -> Option<Packet> {
-        let packet = self.packets.remove(&key)?;
+        let mut packet = self.packets.remove(&key)?;
+        let mut pieces = std::mem::take(&mut packet.pieces);
+        if self.spare_pieces.len() < SPARE {
+            pieces.clear();
+            self.spare_pieces.push(pieces);
+        }
         // What is completed is most often among the youngest.
         if let Some(place) = self.order.iter().rposition(|other| *other == key) {
             self.order.remove(place);

@@ -1,4 +1,4 @@
-//! UDP as programs see it: names, options, datagrams and errors. How sockets are found is in [`table`]; what the host does
+//! UDP, and ICMP echo, as programs see them: names, options, datagrams and errors. How sockets are found is in [`table`]; what the host does
 //! with datagrams is in its own modules.
 
 mod header;
@@ -7,12 +7,12 @@ mod table;
 
 pub(crate) use header::{Header, Outgoing};
 pub(crate) use ring::Ring;
-pub(crate) use table::{Held, Queued, Socket, Table};
+pub(crate) use table::{Held, Queued, Service, Socket, Table};
 
 use std::fmt;
 use std::net::SocketAddr;
 
-/// A UDP socket of a [`Host`](crate::Host). Never used again for another socket of the same host.
+/// A UDP or echo socket of a [`Host`](crate::Host). Never used again for another socket of the same host.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UdpId {
     pub(crate) index: u32,
@@ -97,7 +97,7 @@ pub struct Datagram<'a> {
     pub tos: u8,
     /// To how many it was sent.
     pub cast: Cast,
-    /// The bytes of the sender, 65,527 at most.
+    /// The bytes of the sender, 65,527 at most; for an echo socket the whole ICMP message.
     pub payload: &'a [u8],
 }
 
@@ -198,8 +198,9 @@ pub enum UdpSendError {
     /// The source address is not one of the host: EADDRNOTAVAIL.
     #[error("the source is not an address of this host")]
     AddrNotAvailable,
-    /// The destination has no port or address, or the family that the socket or the source does not have: EINVAL.
-    #[error("the destination cannot be sent to")]
+    /// The destination has no port or address, or the family that the socket or the source does not have, or the message
+    /// of an echo socket is no echo request: EINVAL.
+    #[error("the datagram cannot be sent there")]
     Invalid,
 }
 

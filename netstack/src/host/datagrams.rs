@@ -1,4 +1,4 @@
-//! UDP sockets: what programs ask for, but for sending.
+//! UDP and echo sockets: what programs ask for, but for sending.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -8,7 +8,8 @@ use crate::config::ListenAddr;
 use crate::event::HostEvent;
 use crate::link;
 use crate::udp::{
-    Datagram, GroupError, Sharing, Socket, Taken, UdpBindError, UdpConnectError, UdpId, UdpInfo,
+    Datagram, GroupError, Service, Sharing, Socket, Taken, UdpBindError, UdpConnectError, UdpId,
+    UdpInfo,
 };
 
 /// Groups of a socket (IP_MAX_MEMBERSHIPS of Linux).
@@ -26,6 +27,29 @@ impl Host {
         local: ListenAddr,
         sharing: Sharing,
     ) -> Result<(UdpId, SocketAddr), UdpBindError> {
+        self.bind_socket(Service::Udp, local, sharing)
+    }
+
+    /// Makes a socket that sends echo requests and receives the answers to them, as SOCK_DGRAM with IPPROTO_ICMP or
+    /// IPPROTO_ICMPV6; the family of the address decides which. It is used like a UDP socket: the port is the identifier,
+    /// a payload is an ICMP message with its header, and sending puts identifier and checksum into it. The port of a
+    /// destination means nothing.
+    ///
+    /// # Errors
+    /// [`UdpBindError`], when the identifier is taken, or the address not ours or without a family.
+    pub fn echo_bind(&mut self, local: ListenAddr) -> Result<(UdpId, SocketAddr), UdpBindError> {
+        if local.ip.is_none() {
+            return Err(UdpBindError::AddrNotAvailable);
+        }
+        self.bind_socket(Service::Echo, local, Sharing::default())
+    }
+
+    fn bind_socket(
+        &mut self,
+        service: Service,
+        local: ListenAddr,
+        sharing: Sharing,
+    ) -> Result<(UdpId, SocketAddr), UdpBindError> {
         let usable = |ip: IpAddr| {
             ip.is_unspecified()
                 || ip.is_multicast()
@@ -36,23 +60,23 @@ impl Host {
             return Err(UdpBindError::AddrNotAvailable);
         }
         let port = match local.port {
-            0 => self.free_udp_port().ok_or(UdpBindError::AddrInUse)?,
+            0 => self.free_udp_port(service).ok_or(UdpBindError::AddrInUse)?,
             port => port,
         };
         let local = ListenAddr { port, ..local };
-        if self.udp.is_taken(local, sharing) {
+        if self.udp.is_taken(service, local, sharing) {
             return Err(UdpBindError::AddrInUse);
         }
-        Ok((self.udp.insert(local, sharing), shown(local)))
+        Ok((self.udp.insert(service, local, sharing), shown(local)))
     }
 
     /// Begins somewhere else each time: who waits for an answer is hard to guess.
-    fn free_udp_port(&mut self) -> Option<u16> {
+    fn free_udp_port(&mut self, service: Service) -> Option<u16> {
         let count = u64::from(EPHEMERAL.end() - EPHEMERAL.start()) + 1;
         let start = self.random.draw() % count;
         (0..count)
             .map(|n| EPHEMERAL.start() + ((start + n) % count) as u16)
-            .find(|port| !self.udp.has_port(*port))
+            .find(|port| !self.udp.has_port(service, *port))
     }
 
     /// Ends a socket: what it sent still leaves, what it has not received is lost, its groups are left.
@@ -82,7 +106,8 @@ impl Host {
         let mut local = socket.bound;
         if let Some(peer) = peer {
             let ip = peer.ip();
-            if peer.port() == 0 || ip.is_unspecified() || !socket.has_family(ip) {
+            let has_port = peer.port() != 0 || socket.service == Service::Echo;
+            if !has_port || ip.is_unspecified() || !socket.has_family(ip) {
                 return Err(UdpConnectError::Invalid);
             }
             let (_, source) = self

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use super::Host;
 use crate::event::HostEvent;
-use crate::icmp::Refusal;
+use crate::icmp::{Refusal, Unreachable};
 use crate::neighbour::Mac;
 use crate::packet::{IpPacket, Part, protocol};
 use crate::reassembly::{Key, Spoiled};
-use crate::udp::{Cast, Header, Held, UdpEvent, UdpFailure, UdpId};
+use crate::udp::{Cast, Header, Held, Service, UdpEvent, UdpFailure, UdpId};
 
 impl Host {
     /// Takes the datagram of a packet to the sockets that it is for.
@@ -18,6 +18,7 @@ impl Host {
             Err(flaw) => return self.count(flaw),
         };
         let held = Held {
+            service: Service::Udp,
             from: SocketAddr::new(packet.src, header.src_port),
             to: SocketAddr::new(packet.dst, header.dst_port),
             ttl: packet.ttl(),
@@ -33,10 +34,45 @@ impl Host {
         }
     }
 
+    /// Takes the answer to an echo request to the socket that asked, if there is one.
+    pub(super) fn handle_echo_reply(&mut self, packet: &IpPacket<'_>, identifier: u16) {
+        let held = Held {
+            service: Service::Echo,
+            from: SocketAddr::new(packet.src, 0),
+            to: SocketAddr::new(packet.dst, identifier),
+            ttl: packet.ttl(),
+            tos: packet.tos(),
+            cast: Cast::Unicast,
+        };
+        self.deliver(held, packet.payload);
+    }
+
+    /// Somebody says that a datagram, or an echo request, did not arrive.
+    pub(super) fn handle_lost_datagram(&mut self, unreachable: &Unreachable) {
+        let (mut local, mut remote) = (unreachable.local, unreachable.remote);
+        let service = match unreachable.protocol {
+            protocol::UDP => Service::Udp,
+            protocol::ICMP | protocol::ICMPV6 => {
+                local.set_port(unreachable.echo_identifier());
+                remote.set_port(0);
+                Service::Echo
+            }
+            _ => return,
+        };
+        let failure = if unreachable.refused {
+            UdpFailure::Refused
+        } else {
+            UdpFailure::Unreachable
+        };
+        if let Some(id) = self.udp.find(service, local, remote) {
+            self.datagram_failed(id, remote, failure);
+        }
+    }
+
     /// Queues a datagram for its socket, or sockets if it is for many. Returns whether there was one.
     pub(super) fn deliver(&mut self, held: Held, payload: &[u8]) -> bool {
         if held.cast == Cast::Unicast {
-            let Some(id) = self.udp.find(held.to, held.from) else {
+            let Some(id) = self.udp.find(held.service, held.to, held.from) else {
                 return false;
             };
             self.queue_received(id, held, payload);

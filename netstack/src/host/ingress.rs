@@ -11,7 +11,7 @@ use crate::neighbour::{Ask, Mac};
 use crate::packet::{Flaw, IpPacket, protocol};
 use crate::tcp::{Phase, Tcp};
 use crate::time::Instant;
-use crate::udp::{Cast, UdpFailure};
+use crate::udp::Cast;
 use crate::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 
 impl Host {
@@ -148,6 +148,7 @@ impl Host {
                     icmp::write_echo_reply(out, packet)
                 });
             }
+            Message::EchoReply(identifier) if to_us => self.handle_echo_reply(packet, identifier),
             Message::Unreachable(unreachable) if to_us => self.handle_unreachable(unreachable),
             _ => {}
         }
@@ -163,19 +164,8 @@ impl Host {
             remote,
             sequence,
         } = unreachable;
-        if protocol == protocol::UDP {
-            let failure = if refused {
-                UdpFailure::Refused
-            } else {
-                UdpFailure::Unreachable
-            };
-            if let Some(id) = self.udp.find(local, remote) {
-                self.datagram_failed(id, remote, failure);
-            }
-            return;
-        }
         if protocol != protocol::TCP {
-            return;
+            return self.handle_lost_datagram(&unreachable);
         }
         let Some(id) = self.flow_between(local, remote) else {
             return;

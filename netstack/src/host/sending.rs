@@ -10,12 +10,13 @@ use super::turns::{Speaker, Turn};
 use crate::event::HostEvent;
 use crate::fragment::Cut;
 use crate::held::Waiting;
+use crate::icmp;
 use crate::neighbour::{Lookup, Mac};
 use crate::packet::ethertype_of;
 use crate::route::Reach;
 use crate::sink::FrameSink;
 use crate::udp::{
-    Cast, Held, Outgoing, Queued, SendOptions, UdpEvent, UdpFailure, UdpId, UdpSendError,
+    Cast, Held, Outgoing, Queued, SendOptions, Service, UdpEvent, UdpFailure, UdpId, UdpSendError,
 };
 
 /// Hop limit of what is for one (net.ipv4.ip_default_ttl of Linux).
@@ -26,7 +27,7 @@ const GROUP_TTL: u8 = 1;
 const TURN: usize = 64 << 10;
 
 impl Host {
-    /// Sends a datagram. `from` may name the own address to speak from. When it returns, the datagram is in the queue of
+    /// Sends a datagram, or an echo request. `from` may name the own address to speak from. When it returns, the datagram is in the queue of
     /// its socket or, if it is for this host, in those of its receivers.
     ///
     /// # Errors
@@ -42,11 +43,12 @@ impl Host {
     ) -> Result<(), UdpSendError> {
         self.now = now;
         let socket = self.udp.get(id).ok_or(UdpSendError::Unknown)?;
-        if to.port() == 0 || to.ip().is_unspecified() || !socket.has_family(to.ip()) {
+        let sound = match socket.service {
+            Service::Udp => to.port() != 0,
+            Service::Echo => icmp::is_echo_request(payload, to.is_ipv4()),
+        };
+        if !sound || to.ip().is_unspecified() || !socket.has_family(to.ip()) {
             return Err(UdpSendError::Invalid);
-        }
-        if payload.len() > Outgoing::max_payload(to) {
-            return Err(UdpSendError::TooLong);
         }
         let (reach, near) = self
             .routes
@@ -55,7 +57,10 @@ impl Host {
         let bound = socket
             .ip()
             .filter(|ip| !ip.is_multicast() && !self.is_broadcast(*ip));
-        let source = from.or(bound).unwrap_or(near);
+        let source = from
+            .filter(|ip| !ip.is_unspecified())
+            .or(bound)
+            .unwrap_or(near);
         if source.is_ipv4() != to.is_ipv4() {
             return Err(UdpSendError::Invalid);
         }
@@ -68,11 +73,15 @@ impl Host {
             TTL
         };
         let outgoing = Outgoing {
+            service: socket.service,
             from: SocketAddr::new(source, socket.local.port),
             to,
             ttl: options.ttl.unwrap_or(usual),
             tos: options.tos,
         };
+        if payload.len() > outgoing.max_payload() {
+            return Err(UdpSendError::TooLong);
+        }
         match reach {
             Reach::Own => self.send_to_self(id, &outgoing, payload),
             Reach::Hop(hop) => self.send_to_hop(id, hop, &outgoing, payload)?,
@@ -83,6 +92,18 @@ impl Host {
     }
 
     fn send_to_self(&mut self, id: UdpId, outgoing: &Outgoing, payload: &[u8]) {
+        if outgoing.service == Service::Echo {
+            let mut answer = payload.to_vec();
+            let (asked, asker) = (outgoing.to.ip(), outgoing.from);
+            icmp::answer_echo(&mut answer, asker.port(), asked, asker.ip());
+            let held = Held {
+                from: SocketAddr::new(asked, 0),
+                to: asker,
+                ..looped(outgoing, Cast::Unicast)
+            };
+            self.deliver(held, &answer);
+            return;
+        }
         if !self.deliver(looped(outgoing, Cast::Unicast), payload) {
             self.counters.port_closed += 1;
             self.datagram_failed(id, outgoing.to, UdpFailure::Refused);
@@ -124,6 +145,9 @@ impl Host {
         let is_group = outgoing.to.ip().is_multicast();
         if !is_group || outgoing.ttl > 0 {
             self.queue_packet(id, mac, outgoing, payload)?;
+        }
+        if outgoing.service == Service::Echo {
+            return Ok(());
         }
         if !is_group {
             self.deliver(looped(outgoing, Cast::Broadcast), payload);
@@ -171,7 +195,12 @@ impl Host {
                 return Turn::Again;
             }
             if !sink.ready() {
-                return Turn::Blocked;
+                // Who sent something goes behind the others, even if the sink takes little at a time.
+                return if left < TURN {
+                    Turn::Again
+                } else {
+                    Turn::Blocked
+                };
             }
             let mut last = true;
             if packet.len() <= self.mtu && socket.cut.is_none() {
@@ -216,30 +245,18 @@ impl Host {
 
     /// Puts a packet in front of those of its socket that come after it.
     fn send_held(&mut self, mac: Mac, waiting: &Waiting) {
-        let ethertype = ethertype_of(waiting.to.ip());
-        let mut cut = None;
-        let mut pushed = true;
-        if waiting.packet.len() <= self.mtu {
-            let len = waiting.packet.len();
-            pushed = self.replies.push(mac, ethertype, len, |out| {
-                out.copy_from_slice(&waiting.packet)
-            });
-            self.counters.packets_out += u64::from(pushed);
+        let (ip, packet) = (waiting.to.ip(), &waiting.packet);
+        let pushed = if packet.len() > self.mtu {
+            self.push_large(mac, ip, packet)
         } else {
-            self.next_fragment_id = self.next_fragment_id.wrapping_add(1);
-            cut = Some(Cut::new(self.next_fragment_id));
-        }
-        while let Some(next) = &mut cut {
-            let last = next.next(&waiting.packet, self.mtu, &mut self.fragment);
-            let len = self.fragment.len();
-            pushed = self.replies.push(mac, ethertype, len, |out| {
-                out.copy_from_slice(&self.fragment)
-            });
+            let pushed = self
+                .replies
+                .push(mac, ethertype_of(ip), packet.len(), |out| {
+                    out.copy_from_slice(packet)
+                });
             self.counters.packets_out += u64::from(pushed);
-            if last || !pushed {
-                cut = None;
-            }
-        }
+            pushed
+        };
         self.counters.hop_lost += u64::from(!pushed);
     }
 
@@ -255,6 +272,7 @@ impl Host {
 /// A datagram of this host as its own sockets receive it.
 fn looped(outgoing: &Outgoing, cast: Cast) -> Held {
     Held {
+        service: outgoing.service,
         from: outgoing.from,
         to: outgoing.to,
         ttl: outgoing.ttl,

@@ -1,8 +1,10 @@
-//! The UDP header (RFC 768), read and written together with its checksum.
+//! The UDP header (RFC 768), read and written together with its checksum; and the echo request that takes its place.
 
 use std::net::SocketAddr;
 
+use super::Service;
 use crate::checksum::{Sum, copy_and_sum};
+use crate::icmp;
 use crate::packet::{
     Flaw, IpPacket, ip_header_len, protocol, pseudo_header, set_traffic_class, write_ip_header,
 };
@@ -43,6 +45,7 @@ impl Header {
 /// What is written in front of a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Outgoing {
+    pub(crate) service: Service,
     pub(crate) from: SocketAddr,
     pub(crate) to: SocketAddr,
     pub(crate) ttl: u8,
@@ -50,17 +53,23 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    /// The longest payload of a datagram of this family.
-    pub(crate) fn max_payload(to: SocketAddr) -> usize {
-        match to {
-            SocketAddr::V4(_) => 65_535 - 20 - HEADER_LEN,
-            SocketAddr::V6(_) => 65_535 - HEADER_LEN,
-        }
+    /// The longest payload of a datagram.
+    pub(crate) fn max_payload(&self) -> usize {
+        let packet = if self.to.is_ipv4() {
+            65_535
+        } else {
+            65_535 + 40
+        };
+        packet - self.len(0)
     }
 
     /// Length of the packet around a payload.
     pub(crate) fn len(&self, payload: usize) -> usize {
-        ip_header_len(self.to.ip()) + HEADER_LEN + payload
+        let header = match self.service {
+            Service::Udp => HEADER_LEN,
+            Service::Echo => 0,
+        };
+        ip_header_len(self.to.ip()) + header + payload
     }
 
     /// Writes the packet, copying and summing the payload in one pass.
@@ -70,8 +79,19 @@ impl Outgoing {
     pub(crate) fn write(&self, payload: &[u8], out: &mut [u8]) {
         let (src, dst) = (self.from.ip(), self.to.ip());
         assert_eq!(out.len(), self.len(payload.len()));
-        write_ip_header(out, src, dst, protocol::UDP, self.ttl);
+        let protocol = match (self.service, dst.is_ipv4()) {
+            (Service::Udp, _) => protocol::UDP,
+            (Service::Echo, true) => protocol::ICMP,
+            (Service::Echo, false) => protocol::ICMPV6,
+        };
+        write_ip_header(out, src, dst, protocol, self.ttl);
         set_traffic_class(out, self.tos);
+        if self.service == Service::Echo {
+            let message = &mut out[ip_header_len(dst)..];
+            message.copy_from_slice(payload);
+            icmp::finish_echo(message, self.from.port(), src, dst);
+            return;
+        }
         let (header, body) = out[ip_header_len(dst)..].split_at_mut(HEADER_LEN);
         let body = copy_and_sum(payload, body);
         let len = HEADER_LEN + payload.len();
@@ -104,6 +124,7 @@ mod tests {
             ([10, 0, 0, 1].into(), [10, 0, 0, 2].into())
         };
         Outgoing {
+            service: Service::Udp,
             from: SocketAddr::new(src, ports[0]),
             to: SocketAddr::new(dst, ports[1]),
             ttl: 7,

@@ -15,9 +15,18 @@ const QUEUE: usize = 212_992;
 /// The limits of what a queue may be told: one datagram of the largest size, and a few megabytes.
 const QUEUES: std::ops::RangeInclusive<usize> = 4096..=8 << 20;
 
+/// What a socket speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Service {
+    Udp,
+    /// ICMP or ICMPv6 echo; the identifier stands where UDP has the port.
+    Echo,
+}
+
 /// What is known of a datagram that waits to be received.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {
+    pub(crate) service: Service,
     pub(crate) from: SocketAddr,
     pub(crate) to: SocketAddr,
     pub(crate) ttl: u8,
@@ -35,6 +44,7 @@ pub(crate) struct Queued {
 /// One socket.
 #[derive(Debug)]
 pub(crate) struct Socket {
+    pub(crate) service: Service,
     /// Where the owner bound it.
     pub(crate) bound: ListenAddr,
     /// Where it receives: narrower than `bound` while it is connected.
@@ -81,7 +91,10 @@ impl Socket {
 
     /// How well a datagram fits; the best socket gets it. As in Linux: family, then own address, then peer.
     fn score(&self, to: IpAddr, from: SocketAddr) -> Option<u8> {
-        if !self.local.covers(to) || self.peer.is_some_and(|peer| peer != from) {
+        // Of echo the identifier decides: an answer may come from another address than was asked.
+        let is_stranger =
+            self.service == Service::Udp && self.peer.is_some_and(|peer| peer != from);
+        if !self.local.covers(to) || is_stranger {
             return None;
         }
         let family = u8::from(self.local.ip.is_some());
@@ -103,7 +116,7 @@ pub(crate) struct Table {
     slots: Vec<Slot>,
     free: Vec<u32>,
     /// Open sockets by port, oldest first.
-    ports: HashMap<u16, Vec<UdpId>, SecretHash>,
+    ports: HashMap<(Service, u16), Vec<UdpId>, SecretHash>,
     /// Memberships of all sockets, counted.
     groups: HashMap<IpAddr, usize, SecretHash>,
     hash: SecretHash,
@@ -128,16 +141,21 @@ impl Table {
     }
 
     /// Whether a socket there would collide with another.
-    pub(crate) fn is_taken(&self, local: ListenAddr, sharing: Sharing) -> bool {
-        self.on_port(local.port)
+    pub(crate) fn is_taken(&self, service: Service, local: ListenAddr, sharing: Sharing) -> bool {
+        self.on_port(service, local.port)
             .any(|(_, other)| other.conflicts(local, sharing))
     }
 
-    pub(crate) fn has_port(&self, port: u16) -> bool {
-        self.ports.contains_key(&port)
+    pub(crate) fn has_port(&self, service: Service, port: u16) -> bool {
+        self.ports.contains_key(&(service, port))
     }
 
-    pub(crate) fn insert(&mut self, local: ListenAddr, sharing: Sharing) -> UdpId {
+    pub(crate) fn insert(
+        &mut self,
+        service: Service,
+        local: ListenAddr,
+        sharing: Sharing,
+    ) -> UdpId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             (self.slots.len() - 1) as u32
@@ -145,6 +163,7 @@ impl Table {
         let slot = &mut self.slots[index as usize];
         slot.generation = slot.generation.wrapping_add(1);
         slot.socket = Some(Box::new(Socket {
+            service,
             bound: local,
             local,
             peer: None,
@@ -160,7 +179,10 @@ impl Table {
             index,
             generation: slot.generation,
         };
-        self.ports.entry(local.port).or_default().push(id);
+        self.ports
+            .entry((service, local.port))
+            .or_default()
+            .push(id);
         id
     }
 
@@ -171,7 +193,8 @@ impl Table {
         };
         socket.marks.closed = true;
         socket.received.clear();
-        let (port, idle) = (socket.bound.port, socket.outgoing.is_empty());
+        let port = (socket.service, socket.bound.port);
+        let idle = socket.outgoing.is_empty();
         if let Some(ids) = self.ports.get_mut(&port) {
             ids.retain(|other| *other != id);
             if ids.is_empty() {
@@ -221,9 +244,9 @@ impl Table {
 
     /// The socket that gets a datagram for one. Of equal ones the newest, or, if they share their port for that, always
     /// the same for a sender.
-    pub(crate) fn find(&self, to: SocketAddr, from: SocketAddr) -> Option<UdpId> {
+    pub(crate) fn find(&self, service: Service, to: SocketAddr, from: SocketAddr) -> Option<UdpId> {
         let fitting = || {
-            self.on_port(to.port())
+            self.on_port(service, to.port())
                 .filter_map(|(id, socket)| Some((socket.score(to.ip(), from)?, id, socket)))
         };
         let (best, newest, socket) = fitting().max_by_key(|(score, ..)| *score)?;
@@ -247,15 +270,18 @@ impl Table {
         from: SocketAddr,
         n: usize,
     ) -> Option<(usize, UdpId)> {
-        let ids = self.ports.get(&to.port())?;
+        let ids = self.ports.get(&(Service::Udp, to.port()))?;
         let fits = |id: UdpId| self.get(id).and_then(|socket| socket.score(to.ip(), from));
         (n..)
             .zip(ids.get(n..)?)
             .find_map(|(n, id)| fits(*id).map(|_| (n, *id)))
     }
 
-    fn on_port(&self, port: u16) -> impl Iterator<Item = (UdpId, &Socket)> {
-        let ids = self.ports.get(&port).map_or(&[][..], Vec::as_slice);
+    fn on_port(&self, service: Service, port: u16) -> impl Iterator<Item = (UdpId, &Socket)> {
+        let ids = self
+            .ports
+            .get(&(service, port))
+            .map_or(&[][..], Vec::as_slice);
         ids.iter().filter_map(|id| Some((*id, self.get(*id)?)))
     }
 

@@ -151,11 +151,6 @@ impl Broker {
         (self.streams.len(), self.listeners.len())
     }
 
-    /// UDP sockets now.
-    pub(crate) fn datagram_sockets(&self) -> usize {
-        self.datagrams.len()
-    }
-
     /// Tells programs which addresses the LAN reaches, and which are its own here.
     pub(crate) fn set_lan(&mut self, own: &[Prefix], routes: &[Prefix]) {
         self.table.set_lan(own, routes);

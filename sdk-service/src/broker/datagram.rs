@@ -330,7 +330,18 @@ impl Datagram {
                 }
                 Err(Errno::AGAIN) => self.kernel_ready = false,
                 Err(Errno::INTR) => {}
-                Err(errno) => failure = Some(errno),
+                // About an earlier datagram: what waits behind it is still to be read.
+                Err(
+                    errno @ (Errno::CONNREFUSED
+                    | Errno::HOSTUNREACH
+                    | Errno::NETUNREACH
+                    | Errno::ACCESS
+                    | Errno::MSGSIZE),
+                ) => failure = Some(errno),
+                Err(errno) => {
+                    failure = Some(errno);
+                    self.kernel_ready = false;
+                }
             }
         }
         if let Some(errno) = failure {

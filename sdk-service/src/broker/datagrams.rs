@@ -166,6 +166,9 @@ impl Broker {
             return Answer::None;
         };
         // What was sent before goes where it was sent to.
+        if let Some(socket) = self.datagrams.get_mut(key) {
+            socket.readable = true;
+        }
         self.run_datagram(turn, key);
         match self.connect_udp(turn, key, connect.remote) {
             Ok(local) => Answer::Done(local),

@@ -133,7 +133,9 @@ pub(super) fn receive(kernel: &OwnedFd, buffer: &mut [u8]) -> Result<Arrival, Er
         ..Arrival::default()
     };
     let bytes: Vec<u8> = control.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    let used = (message.msg_controllen as usize).min(bytes.len());
+    // Another type in another C library.
+    let used: usize = message.msg_controllen as _;
+    let used = used.min(bytes.len());
     arrival.read_control(bytes.get(..used).unwrap_or_default());
     Ok(arrival)
 }

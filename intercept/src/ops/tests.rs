@@ -1,3 +1,4 @@
+mod datagrams;
 mod simulated;
 
 use core::net::SocketAddr;

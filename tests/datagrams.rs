@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::process::Command;
 use std::time::Duration;
-use zt_tests::{Daemon, Lab, Service, program, run, wait_for};
+use zt_tests::{Daemon, Lab, Service, ServiceOptions, program, run, wait_for};
 
 const PORT: &str = "23000";
 
@@ -93,4 +93,39 @@ fn a_wildcard_server_serves_both_networks() {
     let by_switch = play(b.command("python3"), a.address());
     assert_eq!(by_lan, by_switch);
     assert!(by_lan.contains("e 49"), "{by_lan}");
+}
+
+/// Its service ends and another one comes: the server hears both networks again, by the same descriptor.
+#[test]
+fn a_server_is_served_by_the_next_service() {
+    let lab = Lab::new();
+    let (root, a, b) = (lab.host(), lab.host(), lab.host());
+    let (lan, network) = Service::start_lan(&root, "10.147.20");
+    let (mut service_a, address) = Service::start_member(&a, &lan, &network);
+    let (service_b, _) = Service::start_member(&b, &lan, &network);
+    let mut server = service_a.intercepted(&network, "python3");
+    server
+        .args(["-u".as_ref(), program("datagrams.py").as_os_str()])
+        .args(["server", "0.0.0.0", PORT]);
+    let server = Daemon::start(server, &a.dir().join("server.log"));
+    wait_for("the server", Duration::from_secs(5), || {
+        server.log().contains("listening").then_some(())
+    });
+    service_a.daemon().stop();
+    drop(service_a);
+    let again = Service::start(&a, &ServiceOptions::default());
+    assert_eq!(again.wait_address(&network), address);
+    let play = |mut client: Command, at: &str| {
+        client
+            .arg(program("datagrams.py"))
+            .args(["client", at, PORT, "unconnected_echo"]);
+        let text = run(client, Duration::from_secs(20)).expect_ok("the client");
+        (!text.contains("failed")).then_some(())
+    };
+    wait_for("an answer by the LAN", Duration::from_secs(20), || {
+        play(service_b.intercepted(&network, "python3"), &address)
+    });
+    wait_for("an answer by the switch", Duration::from_secs(20), || {
+        play(b.command("python3"), a.address())
+    });
 }

@@ -300,8 +300,8 @@ unsafe fn send_control(message: &MessageHeader) -> Result<SendControl, Errno> {
 /// # Safety
 /// `vector` has `count` readable elements.
 unsafe fn total(vector: *const IoVec, count: usize) -> usize {
-    // SAFETY: the caller's promise.
     (0..count).fold(0, |sum: usize, index| {
+        // SAFETY: the caller's promise.
         sum.saturating_add(unsafe { (*vector.add(index)).len })
     })
 }

@@ -33,11 +33,8 @@ unsafe extern "C" fn sendto(
         return unsafe { next::sendto(fd, buffer, count, flags, address, len) };
     }
     // SAFETY: the program's promise.
-    match log::outcome(
-        "sendto",
-        fd,
-        program().sender(fd, unsafe { input(address, len) }),
-    ) {
+    let to = unsafe { input(address, len) };
+    match log::outcome("sendto", fd, program().sender(fd, to)) {
         Outcome::Done(id) => {
             let mut vector = [IoVec {
                 base: buffer.cast_mut(),
@@ -94,12 +91,9 @@ unsafe extern "C" fn sendmsg(fd: c_int, message: *const u8, flags: c_int) -> isi
     }
     // SAFETY: the program's promise: a `struct msghdr`.
     let (name, name_len) = unsafe { ((*header).name, (*header).name_len) };
-    // SAFETY: as above.
-    match log::outcome(
-        "sendmsg",
-        fd,
-        program().sender(fd, unsafe { input(name, name_len) }),
-    ) {
+    // SAFETY: the program's promise.
+    let to = unsafe { input(name, name_len) };
+    match log::outcome("sendmsg", fd, program().sender(fd, to)) {
         // SAFETY: as above.
         Outcome::Done(id) => return unsafe { frame::send(fd, id, &*header, flags) },
         Outcome::Fail(errno) => return fail(errno) as isize,

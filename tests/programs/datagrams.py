@@ -15,6 +15,7 @@ import os
 import select
 import socket
 import struct
+import subprocess
 import sys
 import termios
 import threading
@@ -377,6 +378,63 @@ def copies(peer):
     trace.append(os.read(read, 100).decode())
     os.close(u)
     return trace
+
+
+class IoVec(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_void_p), ("len", ctypes.c_size_t)]
+
+
+class Header(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_void_p), ("name_len", ctypes.c_uint32), ("vector", ctypes.POINTER(IoVec)),
+                ("vector_len", ctypes.c_size_t), ("control", ctypes.c_void_p), ("control_len", ctypes.c_size_t),
+                ("flags", ctypes.c_int)]
+
+
+class Message(ctypes.Structure):
+    _anonymous_ = ["header"]
+    _fields_ = [("header", Header), ("len", ctypes.c_uint32)]
+
+
+@case
+def batches(peer):
+    s = udp(None)
+    address = struct.pack("=H", socket.AF_INET) + struct.pack("!H", peer[1]) + socket.inet_aton(peer[0]) + b"\0" * 8
+    name = ctypes.create_string_buffer(address, 16)
+    messages, texts = (Message * 3)(), []
+    for i, message in enumerate(messages):
+        text = ctypes.create_string_buffer(b"e batch %d" % i)
+        texts.append(text)
+        message.name, message.name_len = ctypes.addressof(name), 16
+        message.vector, message.vector_len = ctypes.pointer(IoVec(ctypes.addressof(text), len(text) - 1)), 1
+    trace = [LIBC.sendmmsg(s.fileno(), messages, 3, 0), [m.len for m in messages]]
+    time.sleep(0.4)
+    buffers = [ctypes.create_string_buffer(20) for _ in range(5)]
+    taken = (Message * 5)()
+    for message, buffer in zip(taken, buffers):
+        message.vector, message.vector_len = ctypes.pointer(IoVec(ctypes.addressof(buffer), 20)), 1
+    count = LIBC.recvmmsg(s.fileno(), taken, 5, socket.MSG_DONTWAIT, None)
+    trace += [count, [m.len for m in taken], sorted(b.value.decode() for b in buffers[:3])]
+    trace.append(LIBC.recvmmsg(s.fileno(), taken, 5, socket.MSG_DONTWAIT, None))
+    return trace + [name_of_errno()]
+
+
+def name_of_errno():
+    return name(ctypes.get_errno())
+
+
+@case
+def inherited_across_exec(peer):
+    s = connected(peer, None)
+    os.set_inheritable(s.fileno(), True)
+    code = "import os, sys; fd = int(sys.argv[1]); os.write(fd, b'e exec'); print(os.read(fd, 100).decode())"
+    child = subprocess.run([sys.executable, "-c", code, str(s.fileno())], close_fds=False, capture_output=True)
+    return [child.stdout.decode(), child.returncode]
+
+
+@case
+def shut_down_sending(peer):
+    s = connected(peer)
+    return [outcome(s.shutdown, socket.SHUT_WR), outcome(s.send, b"x")]
 
 
 @case

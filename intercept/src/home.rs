@@ -1,4 +1,5 @@
-//! Where a listener belongs, kept on its descriptor: so that it can be given to another instance of the service.
+//! Where a listener or a datagram socket belongs, kept on its descriptor: so that it can be given to another instance
+//! of the service.
 //!
 //! When the service ends, all that is left of a listener is the program's half of a dead pair. What must be known to
 //! listen again is in the abstract name that the half itself is bound to; like the peer's name it goes along with
@@ -39,7 +40,7 @@ const FLAGS: usize = PREFIX + 1 + Id::LEN;
 const LEN: usize = FLAGS + 3 + size_of::<u64>() + ADDRESS_LEN;
 
 /// Between two looks for the service.
-const PAUSE_MS: i32 = 100;
+pub(crate) const PAUSE_MS: i32 = 100;
 
 impl Home {
     /// The `struct sockaddr_un` of a half. The id makes it one of a kind.
@@ -92,7 +93,7 @@ impl Home {
         })
     }
 
-    fn options(&self) -> Options {
+    pub(crate) fn options(&self) -> Options {
         Options {
             v6_only: self.v6_only,
             reuse_address: self.reuse_address,
@@ -108,7 +109,7 @@ impl<K: Kernel> Program<'_, K> {
         let _ = self.kernel.bind(ours, &home.to_address(id));
     }
 
-    fn home(&self, fd: Fd) -> Option<Home> {
+    pub(crate) fn home(&self, fd: Fd) -> Option<Home> {
         let mut buffer = [0; UNIX_LEN];
         let len = self.kernel.local_name(fd, &mut buffer).ok()?;
         Home::from_address(buffer.get(..len)?)

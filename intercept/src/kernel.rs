@@ -73,6 +73,16 @@ pub trait Kernel {
     /// # Errors
     /// As `bind`.
     fn bind(&self, fd: Fd, address: &[u8]) -> Result<(), Errno>;
+    /// Dissolves the connection of a kernel UDP socket.
+    ///
+    /// # Errors
+    /// As `connect`.
+    fn disconnect(&self, fd: Fd) -> Result<(), Errno>;
+    /// The beginning of the next message, which stays, without waiting; the message's full length.
+    ///
+    /// # Errors
+    /// As `recv`.
+    fn peek(&self, fd: Fd, buffer: &mut [u8]) -> Result<usize, Errno>;
     /// `listen`.
     ///
     /// # Errors

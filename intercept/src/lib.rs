@@ -11,7 +11,9 @@
 //! - at `connect`: the destination is inside a prefix that the service publishes, or not;
 //! - at `bind`: the address is the service's own on the LAN (then the socket is on the LAN only), or a wildcard that the
 //!   kernel refuses with `EACCES` (a privileged port: then the port is served on the LAN only);
-//! - at `listen`: a socket on the wildcard address listens on both; its kernel socket is handed to the service.
+//! - at `listen`: a socket on the wildcard address listens on both; its kernel socket is handed to the service;
+//! - for UDP, at the first `connect` or send to a LAN destination, and at `bind`: to an address of the LAN (then on the
+//!   LAN only), or to the wildcard address, which serves both: its kernel socket is handed to the service.
 //!
 //! Then one end of a Unix pair takes the descriptor's place (module `swap`), with its flags, time-outs, buffer sizes and
 //! epoll registrations. From then on the descriptor is recognised by the abstract name of its peer ([`own`]): there is
@@ -28,10 +30,10 @@
 #![forbid(unsafe_code)]
 
 mod control;
+mod hints;
 mod home;
 pub mod kernel;
 pub mod lan;
-pub mod listeners;
 mod native;
 mod ops;
 mod outcome;
@@ -40,12 +42,12 @@ pub mod registrations;
 pub mod sockaddr;
 mod swap;
 
+pub use hints::Hints;
 pub use kernel::{Errno, Fd, Kernel};
 pub use lan::{LanState, Mode, Settings};
-pub use listeners::Listeners;
 pub use ops::accept::Connection;
 pub use ops::options::{OptionAnswer, is_interesting};
-pub use ops::{receive, send};
+pub use ops::{frames, receive, send};
 pub use outcome::{Outcome, Reason};
 pub use registrations::Registrations;
 pub use sockaddr::SockAddr;
@@ -62,5 +64,7 @@ pub struct Program<'a, K> {
     /// Epoll registrations of sockets that may still be swapped.
     pub registrations: &'a Registrations,
     /// Descriptors that may be listeners of ours.
-    pub listeners: &'a Listeners,
+    pub listeners: &'a Hints,
+    /// Descriptors that may be datagram sockets of ours.
+    pub datagrams: &'a Hints,
 }

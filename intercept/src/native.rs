@@ -17,7 +17,7 @@ pub(crate) fn is_zero(time: &Timeval) -> bool {
     *time == [0; 16]
 }
 
-/// A kernel TCP socket that is neither connected nor connecting.
+/// A kernel socket that is neither connected nor connecting.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Native {
     pub(crate) family: Family,
@@ -56,6 +56,26 @@ const CARRIED_OPTIONS: [(i32, i32); 20] = [
     (SOL_IPV6, IPV6_TCLASS),
 ];
 
+/// The same for UDP sockets.
+const CARRIED_DATAGRAM_OPTIONS: [(i32, i32); 16] = [
+    (SOL_SOCKET, SO_REUSEADDR),
+    (SOL_SOCKET, SO_REUSEPORT),
+    (SOL_SOCKET, SO_BROADCAST),
+    (SOL_SOCKET, SO_PRIORITY),
+    (SOL_IP, IP_TOS),
+    (SOL_IP, IP_TTL),
+    (SOL_IP, IP_PKTINFO),
+    (SOL_IP, IP_RECVTTL),
+    (SOL_IP, IP_RECVTOS),
+    (SOL_IP, IP_RECVERR),
+    (SOL_IPV6, IPV6_V6ONLY),
+    (SOL_IPV6, IPV6_UNICAST_HOPS),
+    (SOL_IPV6, IPV6_TCLASS),
+    (SOL_IPV6, IPV6_RECVPKTINFO),
+    (SOL_IPV6, IPV6_RECVHOPLIMIT),
+    (SOL_IPV6, IPV6_RECVTCLASS),
+];
+
 /// `SO_BUF_LOCK`: the program has set `SO_SNDBUF`, `SO_RCVBUF`.
 pub(crate) const SNDBUF_LOCK: u8 = 1;
 const RCVBUF_LOCK: u8 = 2;
@@ -64,13 +84,22 @@ impl<K: Kernel> Program<'_, K> {
     /// The family of a TCP socket over IPv4 or IPv6.
     pub(crate) fn tcp_family(&self, fd: Fd) -> Step<Family> {
         // `SO_PROTOCOL` tells TCP from UDP, raw and Unix sockets at once; anything else is not for us.
-        if self.int_option(fd, SOL_SOCKET, SO_PROTOCOL) != Ok(IPPROTO_TCP) {
-            return Err(Reason::NotTcp.into());
+        self.family_of_protocol(fd, IPPROTO_TCP, Reason::NotTcp)
+    }
+
+    /// The family of a UDP socket over IPv4 or IPv6.
+    pub(crate) fn udp_family(&self, fd: Fd) -> Step<Family> {
+        self.family_of_protocol(fd, IPPROTO_UDP, Reason::NotUdp)
+    }
+
+    fn family_of_protocol(&self, fd: Fd, protocol: i32, otherwise: Reason) -> Step<Family> {
+        if self.int_option(fd, SOL_SOCKET, SO_PROTOCOL) != Ok(protocol) {
+            return Err(otherwise.into());
         }
         match self.int_option(fd, SOL_SOCKET, SO_DOMAIN) {
             Ok(domain) if domain == i32::from(AF_INET) => Ok(Family::V4),
             Ok(domain) if domain == i32::from(AF_INET6) => Ok(Family::V6),
-            _ => Err(Reason::NotTcp.into()),
+            _ => Err(otherwise.into()),
         }
     }
 
@@ -89,10 +118,19 @@ impl<K: Kernel> Program<'_, K> {
         given.map_or(wildcard(family, 0), |given| given.address)
     }
 
-    /// Everything about an undecided socket.
+    /// Everything about an undecided TCP socket.
     pub(crate) fn native(&self, fd: Fd, family: Family) -> Step<Native> {
+        self.native_with(fd, family, &CARRIED_OPTIONS)
+    }
+
+    /// Everything about an undecided UDP socket.
+    pub(crate) fn native_datagram(&self, fd: Fd, family: Family) -> Step<Native> {
+        self.native_with(fd, family, &CARRIED_DATAGRAM_OPTIONS)
+    }
+
+    fn native_with(&self, fd: Fd, family: Family, carried: &[(i32, i32)]) -> Step<Native> {
         let mut options = Options::default();
-        for (level, name) in CARRIED_OPTIONS {
+        for &(level, name) in carried {
             let mut value = [0; 16];
             if let Ok(len) = self.kernel.option(fd, level, name, &mut value) {
                 // What the kernel holds is valid; an option that a later kernel widens keeps its default.

@@ -1,9 +1,12 @@
 //! The operations, one file a call.
 
 pub(crate) mod accept;
+mod again;
 mod bind;
 mod connect;
+mod datagram;
 mod epoll;
+pub mod frames;
 mod listen;
 mod names;
 pub(crate) mod options;

@@ -22,6 +22,8 @@ pub enum Reason {
     NotInternet,
     /// The descriptor is not an undecided TCP socket.
     NotTcp,
+    /// The descriptor is not an undecided UDP socket.
+    NotUdp,
     /// The address is on the loopback network, or the socket is bound there.
     Loopback,
     /// No route of the LAN leads there.
@@ -41,6 +43,7 @@ impl Reason {
             Self::NotOurs => "not one of ours",
             Self::NotInternet => "not an internet address of this socket",
             Self::NotTcp => "not an undecided TCP socket",
+            Self::NotUdp => "not an undecided UDP socket",
             Self::Loopback => "loopback",
             Self::NotOnTheLan => "not on the LAN",
             Self::BoundElsewhere => "bound to another network",

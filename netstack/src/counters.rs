@@ -33,8 +33,24 @@ counters! {
     not_ours,
     /// Packets whose source cannot be answered, or is ourselves.
     bad_source,
-    /// IP fragments, which the host does not join.
+    /// IP fragments taken in.
     fragments,
+    /// Packets joined from fragments.
+    reassembled,
+    /// Fragments dropped because they overlap others, or belong to a packet in which some did.
+    fragments_overlapping,
+    /// Packets given up because fragments of them did not come in time.
+    reassembly_timeout,
+    /// Packets given up because there were too many of which fragments were missing.
+    reassembly_full,
+    /// Datagrams handed to sockets, each socket counted.
+    datagrams_in,
+    /// Datagrams that sockets sent.
+    datagrams_out,
+    /// Datagrams lost because the receive queue of their socket was full.
+    receive_full,
+    /// Datagrams lost because too many waited for the link address of their next hop, or it did not answer.
+    hop_lost,
     /// Packets of a transport protocol that the host does not speak.
     unknown_protocol,
     /// Datagrams and segments for a port where nobody listens.

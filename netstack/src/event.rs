@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::udp::{UdpEvent, UdpId};
+
 /// A flow of a [`Host`](crate::Host). Never used again for another flow of the same host.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowId {
@@ -64,6 +66,10 @@ pub enum HostEvent {
     Reset(FlowId, ResetReason),
     /// Both directions are finished and acknowledged.
     Closed(FlowId),
+    /// A UDP socket has something to tell.
+    Udp(UdpId, UdpEvent),
+    /// [`multicast_groups`](crate::Host::multicast_groups) changed.
+    GroupsChanged,
 }
 
 /// Why a connection could not be made.

@@ -6,9 +6,15 @@
 //! | [`segments`] | a TCP segment to its flow, listener, or the reset that answers it; what changed, as events |
 //! | [`turns`] | what flows send, whose turn it is, and their timers |
 //! | [`sockets`] | listen, connect, close |
+//! | [`datagrams`] | UDP sockets: bind, connect, receive, groups |
+//! | [`delivery`] | a datagram to its sockets, fragments to a packet |
+//! | [`sending`] | datagrams that leave |
 
+mod datagrams;
+mod delivery;
 mod ingress;
 mod segments;
+mod sending;
 mod sockets;
 mod turns;
 
@@ -22,16 +28,22 @@ use crate::counters::Counters;
 use crate::demux::{SecretHash, Tuple};
 use crate::event::{ConnectFailure, FlowId, HostEvent, ResetReason};
 use crate::flow::{FlowRef, FlowTable};
+use crate::fragment::Cut;
+use crate::held::HeldBack;
 use crate::icmp::RateLimit;
 use crate::listener::Listeners;
 use crate::neighbour::{Mac, Neighbours};
 use crate::packet::ethertype_of;
+use crate::reassembly::Reassembly;
 use crate::replies::Replies;
 use crate::route::RouteTable;
 use crate::tcp::Shared;
 use crate::time::Instant;
 use crate::time_wait::TimeWait;
 use crate::timer::TimerQueue;
+use crate::udp;
+
+use turns::Speaker;
 
 /// The smallest and largest MTU that a host works with: what IPv4 demands (RFC 791 §3.2), and more than a ZeroTier
 /// network can have.
@@ -54,12 +66,20 @@ pub struct Host {
     time_wait: TimeWait,
     next_port: u16,
 
-    neighbours: Neighbours<FlowId>,
+    udp: udp::Table,
+    /// Datagrams whose next hop is not known yet.
+    held: HeldBack,
+    reassembly: Reassembly,
+    next_fragment_id: u32,
+    /// The fragment that leaves.
+    fragment: Vec<u8>,
+
+    neighbours: Neighbours<Speaker>,
     icmp_limit: RateLimit,
 
     timers: TimerQueue<FlowId>,
-    /// Flows that may have something to send.
-    turns: VecDeque<FlowId>,
+    /// Flows and sockets that may have something to send.
+    turns: VecDeque<Speaker>,
     replies: Replies,
     /// Packets to ourselves.
     looped: VecDeque<Vec<u8>>,
@@ -89,6 +109,11 @@ impl Host {
             handshakes: 0,
             time_wait: TimeWait::new(hash),
             next_port: random.draw() as u16,
+            udp: udp::Table::new(hash),
+            held: HeldBack::new(hash),
+            reassembly: Reassembly::new(hash),
+            next_fragment_id: random.draw() as u32,
+            fragment: Vec::new(),
             neighbours: Neighbours::new(hash),
             icmp_limit: RateLimit::new(),
             timers: TimerQueue::new(),
@@ -135,8 +160,8 @@ impl Host {
                 None => {}
             }
         }
-        for id in self.neighbours.clear() {
-            self.wake(id);
+        for speaker in self.neighbours.clear() {
+            self.wake(speaker);
         }
         let announced: Vec<_> = if moved {
             self.addresses().collect()
@@ -160,8 +185,11 @@ impl Host {
         self.time_wait.expire(now);
         for (_, waiting) in self.neighbours.handle_timeout(now) {
             self.counters.neighbour_failed += 1;
-            waiting.into_iter().for_each(|id| self.hop_is_gone(id));
+            waiting
+                .into_iter()
+                .for_each(|speaker| self.hop_is_gone(speaker));
         }
+        self.counters.reassembly_timeout += self.reassembly.handle_timeout(now);
         while let Some((at, id)) = self.timers.pop_due(now) {
             self.timer_fired(id, at);
         }
@@ -170,16 +198,25 @@ impl Host {
     /// When [`handle_timeout`](Host::handle_timeout) wants to be called next.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        [self.timers.next(), self.neighbours.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.timers.next(),
+            self.neighbours.deadline(),
+            self.reassembly.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// The next thing that the owner must know.
     pub fn poll_event(&mut self) -> Option<HostEvent> {
         loop {
             let event = self.events.pop_front()?;
+            match event {
+                HostEvent::GroupsChanged => return Some(event),
+                HostEvent::Udp(id, what) if self.udp_reported(id, what) => return Some(event),
+                _ => {}
+            }
             let (HostEvent::Accepted { flow: id, .. }
             | HostEvent::Connected(id)
             | HostEvent::ConnectFailed(id, _)
@@ -187,7 +224,10 @@ impl Host {
             | HostEvent::Writable(id)
             | HostEvent::RemoteFinished(id)
             | HostEvent::Reset(id, _)
-            | HostEvent::Closed(id)) = event;
+            | HostEvent::Closed(id)) = event
+            else {
+                continue;
+            };
             if let HostEvent::Accepted { listener, .. } = event {
                 self.listeners.reported(listener);
             }
@@ -232,17 +272,44 @@ impl Host {
         &self.counters
     }
 
-    /// Queues a small packet that needs no flow.
+    /// Queues a packet that needs no flow; a small one, unless it answers a large one.
     fn reply(&mut self, dst: Mac, ip: IpAddr, len: usize, fill: impl FnOnce(&mut [u8])) {
         if dst == self.mac {
             let mut packet = vec![0; len];
             fill(&mut packet);
             self.looped.push_back(packet);
+        } else if len > self.mtu {
+            let mut packet = vec![0; len];
+            fill(&mut packet);
+            if !self.push_large(dst, ip, &packet) {
+                self.counters.replies_dropped += 1;
+            }
         } else if self.replies.push(dst, ethertype_of(ip), len, fill) {
             self.counters.packets_out += 1;
         } else {
             self.counters.replies_dropped += 1;
         }
+    }
+
+    /// Queues a packet in as many fragments as it needs. Returns whether there was room for all.
+    fn push_large(&mut self, dst: Mac, ip: IpAddr, packet: &[u8]) -> bool {
+        let mut cut = self.next_cut();
+        loop {
+            let last = cut.next(packet, self.mtu, &mut self.fragment);
+            let len = self.fragment.len();
+            let pushed = self.replies.push(dst, ethertype_of(ip), len, |out| {
+                out.copy_from_slice(&self.fragment)
+            });
+            self.counters.packets_out += u64::from(pushed);
+            if last || !pushed {
+                return pushed;
+            }
+        }
+    }
+
+    fn next_cut(&mut self) -> Cut {
+        self.next_fragment_id = self.next_fragment_id.wrapping_add(1);
+        Cut::new(self.next_fragment_id)
     }
 
     fn lose_address(&mut self, id: FlowId) {

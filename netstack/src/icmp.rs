@@ -23,6 +23,8 @@ const MAX_ERROR_V6: usize = 1280;
 pub(crate) enum Message {
     /// Wants [`write_echo_reply`].
     Echo,
+    /// The answer to an echo request, with the identifier of who asked.
+    EchoReply(u16),
     /// A destination of ours cannot be reached.
     Unreachable(Unreachable),
     Other,
@@ -38,6 +40,13 @@ pub(crate) struct Unreachable {
     pub(crate) remote: SocketAddr,
     /// The sequence number, if it was TCP.
     pub(crate) sequence: u32,
+}
+
+impl Unreachable {
+    /// The identifier, if it was an echo request.
+    pub(crate) fn echo_identifier(&self) -> u16 {
+        (self.sequence >> 16) as u16
+    }
 }
 
 /// Whether the checksum of an ICMP message holds.
@@ -61,6 +70,12 @@ pub(crate) fn read(packet: &IpPacket<'_>) -> Message {
     };
     match (packet.protocol, kind) {
         (protocol::ICMP, V4_ECHO) | (protocol::ICMPV6, V6_ECHO) => Message::Echo,
+        (protocol::ICMP, V4_ECHO_REPLY) | (protocol::ICMPV6, V6_ECHO_REPLY) => packet
+            .payload
+            .first_chunk::<8>()
+            .map_or(Message::Other, |header| {
+                Message::EchoReply(u16::from_be_bytes([header[4], header[5]]))
+            }),
         (protocol::ICMP, V4_UNREACHABLE) => read_unreachable(
             packet,
             code == 2 || code == 3,
@@ -97,7 +112,19 @@ fn quoted(inner: &[u8], v6: bool) -> Option<(u8, SocketAddr, SocketAddr, u32)> {
                 .first_chunk::<16>()
                 .map(|octets| IpAddr::from(*octets))
         };
-        (40, header[6], address(8)?, address(24)?)
+        match header[6] {
+            protocol::FRAGMENT => {
+                let fragment = inner.get(40..)?.first_chunk::<8>()?;
+                let place = u16::from_be_bytes([fragment[2], fragment[3]]) >> 3;
+                (
+                    48,
+                    first_only(place, fragment[0])?,
+                    address(8)?,
+                    address(24)?,
+                )
+            }
+            next => (40, next, address(8)?, address(24)?),
+        }
     } else {
         let header = inner.first_chunk::<20>()?;
         let address = |at: usize| {
@@ -105,9 +132,10 @@ fn quoted(inner: &[u8], v6: bool) -> Option<(u8, SocketAddr, SocketAddr, u32)> {
                 .first_chunk::<4>()
                 .map(|octets| IpAddr::from(*octets))
         };
+        let place = u16::from_be_bytes([header[6], header[7]]) & 0x1fff;
         (
             usize::from(header[0] & 0x0f) * 4,
-            header[9],
+            first_only(place, header[9])?,
             address(12)?,
             address(16)?,
         )
@@ -121,6 +149,11 @@ fn quoted(inner: &[u8], v6: bool) -> Option<(u8, SocketAddr, SocketAddr, u32)> {
         SocketAddr::new(dst, port(2)),
         sequence,
     ))
+}
+
+/// The protocol of a fragment, if it is the first: only that one has the ports.
+fn first_only(place: u16, protocol: u8) -> Option<u8> {
+    Some(protocol).filter(|_| place == 0)
 }
 
 /// Length of the answer to an echo request.
@@ -142,6 +175,34 @@ pub(crate) fn write_echo_reply(out: &mut [u8], request: &IpPacket<'_>) {
         V6_ECHO_REPLY
     };
     seal(message, request.dst, request.src);
+}
+
+/// Whether a message is an echo request, which is all that programs may send.
+pub(crate) fn is_echo_request(message: &[u8], v4: bool) -> bool {
+    let kind = if v4 { V4_ECHO } else { V6_ECHO };
+    message.len() >= 8 && message[..2] == [kind, 0]
+}
+
+/// Puts the identifier and the checksum into an echo request.
+///
+/// # Panics
+/// If it is shorter than its header.
+pub(crate) fn finish_echo(message: &mut [u8], identifier: u16, src: IpAddr, dst: IpAddr) {
+    message[4..6].copy_from_slice(&identifier.to_be_bytes());
+    seal(message, src, dst);
+}
+
+/// Makes the answer of an echo request.
+///
+/// # Panics
+/// If it is shorter than its header.
+pub(crate) fn answer_echo(message: &mut [u8], identifier: u16, src: IpAddr, dst: IpAddr) {
+    message[0] = if src.is_ipv4() {
+        V4_ECHO_REPLY
+    } else {
+        V6_ECHO_REPLY
+    };
+    finish_echo(message, identifier, src, dst);
 }
 
 /// Why a packet is sent back.

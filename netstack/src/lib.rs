@@ -1,4 +1,4 @@
-//! One IP host for one virtual network, sans-IO: neighbours, ICMP and TCP behind five verbs.
+//! One IP host for one virtual network, sans-IO: neighbours, ICMP, TCP and UDP behind five verbs.
 //!
 //! A [`Host`] takes frames and the time, and gives back frames, events and a deadline. It owns no socket, clock or
 //! thread, and knows nothing of the network that carries the frames.
@@ -11,7 +11,8 @@
 //! 4. sleep until [`Host::deadline`].
 //!
 //! Nothing is dropped inside: while the sink is not ready the host keeps what it has, send rings fill up, and
-//! [`FlowRef::send_with`] takes no more.
+//! [`FlowRef::send_with`] takes no more; nor does [`Host::udp_send`]. Datagrams that nobody receives in time are dropped
+//! and counted, as everywhere.
 
 #![deny(unsafe_code)]
 
@@ -22,6 +23,8 @@ mod counters;
 mod demux;
 mod event;
 mod flow;
+mod fragment;
+mod held;
 mod host;
 mod icmp;
 mod link;
@@ -29,6 +32,7 @@ mod listener;
 mod memory;
 mod neighbour;
 mod packet;
+mod reassembly;
 mod replies;
 mod route;
 mod sink;
@@ -36,6 +40,7 @@ mod tcp;
 mod time;
 mod time_wait;
 mod timer;
+mod udp;
 
 pub use burst::Burst;
 pub use config::{Buffers, HostConfig, IpCidr, KeepAlive, ListenAddr, Route};
@@ -45,6 +50,10 @@ pub use flow::{FlowInfo, FlowRef, FlowState};
 pub use host::{ConnectError, Host, ListenError};
 pub use sink::FrameSink;
 pub use time::Instant;
+pub use udp::{
+    Cast, Datagram, GroupError, SendOptions, Sharing, Taken, UdpBindError, UdpConnectError,
+    UdpEvent, UdpFailure, UdpId, UdpInfo, UdpSendError,
+};
 
 /// EtherType of IPv4.
 pub const ETHERTYPE_IPV4: u16 = 0x0800;

@@ -203,10 +203,18 @@ pub(crate) fn solicited_node(ip: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c])
 }
 
-/// The link address of an IPv6 group (RFC 2464 §7).
-pub(crate) fn group_mac(group: Ipv6Addr) -> Mac {
-    let [.., a, b, c, d] = group.octets();
-    [0x33, 0x33, a, b, c, d]
+/// The link address of a group (RFC 1112 §6.4, RFC 2464 §7).
+pub(crate) fn group_mac(group: impl Into<IpAddr>) -> Mac {
+    match group.into() {
+        IpAddr::V4(group) => {
+            let [_, a, b, c] = group.octets();
+            [0x01, 0x00, 0x5e, a & 0x7f, b, c]
+        }
+        IpAddr::V6(group) => {
+            let [.., a, b, c, d] = group.octets();
+            [0x33, 0x33, a, b, c, d]
+        }
+    }
 }
 
 #[cfg(test)]
@@ -260,5 +268,7 @@ mod tests {
             "ff02::1:ff02:3".parse::<Ipv6Addr>().expect("an address")
         );
         assert_eq!(group_mac(group), [0x33, 0x33, 0xff, 2, 0, 3]);
+        let group = Ipv4Addr::new(239, 0x81, 2, 3);
+        assert_eq!(group_mac(group), [0x01, 0x00, 0x5e, 1, 2, 3]);
     }
 }

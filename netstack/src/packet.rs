@@ -9,7 +9,6 @@ use crate::checksum::Sum;
 pub(crate) enum Flaw {
     Malformed,
     BadChecksum,
-    Fragment,
 }
 
 /// IP protocol numbers.
@@ -17,10 +16,12 @@ pub(crate) mod protocol {
     pub(crate) const ICMP: u8 = 1;
     pub(crate) const TCP: u8 = 6;
     pub(crate) const UDP: u8 = 17;
+    /// The extension header of IPv6 (RFC 8200 §4.5).
+    pub(crate) const FRAGMENT: u8 = 44;
     pub(crate) const ICMPV6: u8 = 58;
 }
 
-/// A whole IP packet, trimmed to the length that its header states.
+/// An IP packet, trimmed to the length that its header states; whole unless it has a [`fragment`](IpPacket::fragment).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IpPacket<'a> {
     pub(crate) bytes: &'a [u8],
@@ -31,6 +32,14 @@ pub(crate) struct IpPacket<'a> {
 }
 
 impl<'a> IpPacket<'a> {
+    /// Parses a packet of the family that its first byte tells.
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<IpPacket<'a>, Flaw> {
+        match bytes.first().map(|first| first >> 4) {
+            Some(4) => IpPacket::parse_v4(bytes),
+            _ => IpPacket::parse_v6(bytes),
+        }
+    }
+
     /// Parses IPv4 (RFC 791 §3.1). The header checksum is verified.
     pub(crate) fn parse_v4(bytes: &'a [u8]) -> Result<IpPacket<'a>, Flaw> {
         let (header, _) = bytes.split_first_chunk::<20>().ok_or(Flaw::Malformed)?;
@@ -44,10 +53,6 @@ impl<'a> IpPacket<'a> {
         if Sum::default().add(whole_header).finish() != [0, 0] {
             return Err(Flaw::BadChecksum);
         }
-        // More fragments to come, or not the first one.
-        if u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0 {
-            return Err(Flaw::Fragment);
-        }
         Ok(IpPacket {
             bytes,
             src: Ipv4Addr::new(header[12], header[13], header[14], header[15]).into(),
@@ -57,7 +62,7 @@ impl<'a> IpPacket<'a> {
         })
     }
 
-    /// Parses IPv6 (RFC 8200 §3). Extension headers are left to count as unknown protocols.
+    /// Parses IPv6 (RFC 8200 §3). Extension headers but that of a fragment are left to count as unknown protocols.
     pub(crate) fn parse_v6(bytes: &'a [u8]) -> Result<IpPacket<'a>, Flaw> {
         let (header, rest) = bytes.split_first_chunk::<40>().ok_or(Flaw::Malformed)?;
         let len = usize::from(u16::from_be_bytes([header[4], header[5]]));
@@ -77,6 +82,69 @@ impl<'a> IpPacket<'a> {
             payload: &rest[..len],
         })
     }
+
+    /// Time to live, or hop limit.
+    pub(crate) fn ttl(&self) -> u8 {
+        self.bytes[if self.src.is_ipv4() { 8 } else { 7 }]
+    }
+
+    /// Type of service, or traffic class.
+    pub(crate) fn tos(&self) -> u8 {
+        if self.src.is_ipv4() {
+            self.bytes[1]
+        } else {
+            self.bytes[0] << 4 | self.bytes[1] >> 4
+        }
+    }
+
+    /// The piece that this packet is, if it is not whole.
+    pub(crate) fn fragment(&self) -> Result<Option<Part<'a>>, Flaw> {
+        if self.src.is_ipv4() {
+            let place = u16::from_be_bytes([self.bytes[6], self.bytes[7]]);
+            // More fragments to come, or not the first one.
+            if place & 0x3fff == 0 {
+                return Ok(None);
+            }
+            return Ok(Some(Part {
+                header: &self.bytes[..20],
+                protocol: self.protocol,
+                id: u16::from_be_bytes([self.bytes[4], self.bytes[5]]).into(),
+                offset: usize::from(place & 0x1fff) * 8,
+                more: place & 0x2000 != 0,
+                payload: self.payload,
+            }));
+        }
+        if self.protocol != protocol::FRAGMENT {
+            return Ok(None);
+        }
+        let (header, payload) = self
+            .payload
+            .split_first_chunk::<8>()
+            .ok_or(Flaw::Malformed)?;
+        let place = u16::from_be_bytes([header[2], header[3]]);
+        Ok(Some(Part {
+            header: &self.bytes[..40],
+            protocol: header[0],
+            id: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
+            offset: usize::from(place & 0xfff8),
+            more: place & 1 != 0,
+            payload,
+        }))
+    }
+}
+
+/// A fragment of a packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part<'a> {
+    /// The IP header without options and extensions.
+    pub(crate) header: &'a [u8],
+    /// What the payload of the whole is.
+    pub(crate) protocol: u8,
+    pub(crate) id: u32,
+    /// Where the piece lies in the payload of the whole.
+    pub(crate) offset: usize,
+    pub(crate) more: bool,
+    pub(crate) payload: &'a [u8],
 }
 
 /// Length of the IP header that [`write_ip_header`] makes towards `ip`.
@@ -127,6 +195,22 @@ pub(crate) fn write_ip_header(
             header[24..40].copy_from_slice(&dst.octets());
         }
         _ => panic!("a packet has addresses of one family"),
+    }
+}
+
+/// Sets the type of service, or traffic class, of a header that [`write_ip_header`] made.
+pub(crate) fn set_traffic_class(packet: &mut [u8], tos: u8) {
+    if tos == 0 {
+        return;
+    }
+    if packet[0] >> 4 == 4 {
+        packet[1] = tos;
+        packet[10..12].fill(0);
+        let sum = Sum::default().add(&packet[..20]).finish();
+        packet[10..12].copy_from_slice(&sum);
+    } else {
+        packet[0] |= tos >> 4;
+        packet[1] |= tos << 4;
     }
 }
 

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::{HostConfig, IpCidr};
+use crate::link::{BROADCAST, group_mac};
+use crate::neighbour::Mac;
 
 /// The decision for a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +13,17 @@ pub(crate) struct Way {
     pub(crate) hop: IpAddr,
     /// The own address to speak from.
     pub(crate) source: IpAddr,
+}
+
+/// How a datagram, which may be for many, gets to its destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// The destination is this host.
+    Own,
+    /// By a neighbour.
+    Hop(IpAddr),
+    /// To all of a group, or all of the link.
+    Many(Mac),
 }
 
 /// Addresses and routes of a host.
@@ -65,6 +78,32 @@ impl RouteTable {
         is_unicast(ip) && !self.is_own(ip) && !matches!(ip, IpAddr::V4(ip) if self.is_broadcast(ip))
     }
 
+    /// The way of a datagram, and the own address to speak from.
+    pub(crate) fn way_of_datagram(&self, ip: IpAddr) -> Option<(Reach, IpAddr)> {
+        let mac = match ip {
+            IpAddr::V4(v4) if self.is_broadcast(v4) => BROADCAST,
+            _ if ip.is_multicast() => group_mac(ip),
+            _ => {
+                let way = self.way_to(ip)?;
+                let reach = if way.hop == ip && self.is_own(ip) {
+                    Reach::Own
+                } else {
+                    Reach::Hop(way.hop)
+                };
+                return Some((reach, way.source));
+            }
+        };
+        let same_family = || {
+            self.addresses
+                .iter()
+                .filter(|(own, _)| own.is_ipv4() == ip.is_ipv4())
+        };
+        let (source, _) = same_family()
+            .find(|own| contains(**own, ip))
+            .or_else(|| same_family().next())?;
+        Some((Reach::Many(mac), *source))
+    }
+
     /// The way to a destination.
     pub(crate) fn way_to(&self, ip: IpAddr) -> Option<Way> {
         if self.is_own(ip) {
@@ -88,7 +127,7 @@ impl RouteTable {
         };
         let (source, _) = same_family()
             .filter(|own| contains(**own, hop))
-            .max_by_key(|(_, len)| *len)
+            .min_by_key(|(_, len)| std::cmp::Reverse(*len))
             .or_else(|| same_family().next())?;
         Some(Way {
             hop,
@@ -181,6 +220,36 @@ mod tests {
         assert_eq!(way("8.8.8.8"), None);
         assert_eq!(way("1.2.3.4"), None);
         assert_eq!(way("224.0.0.1"), None);
+    }
+
+    #[test]
+    fn the_first_of_equal_addresses_speaks() {
+        let mut config = HostConfig {
+            mac: [2, 0, 0, 0, 0, 1],
+            mtu: 2800,
+            addresses: vec![(ip("10.1.0.7"), 16), (ip("10.1.0.8"), 16)],
+            routes: Vec::new(),
+        };
+        for first in ["10.1.0.7", "10.1.0.8"] {
+            let way = RouteTable::new(&config).way_to(ip("10.1.2.3"));
+            assert_eq!(way.map(|way| way.source), Some(ip(first)));
+            config.addresses.reverse();
+        }
+    }
+
+    #[test]
+    fn datagrams_for_many_leave_from_the_address_that_is_nearest() {
+        let many = |to: &str| table().way_of_datagram(ip(to));
+        let all = Reach::Many([0xff; 6]);
+        assert_eq!(many("10.1.255.255"), Some((all, ip("10.1.0.7"))));
+        assert_eq!(many("10.2.0.255"), Some((all, ip("10.2.0.7"))));
+        assert_eq!(many("255.255.255.255"), Some((all, ip("10.1.0.7"))));
+        let group = Reach::Many([0x33, 0x33, 0, 0, 0, 1]);
+        assert_eq!(many("ff02::1"), Some((group, ip("fd00::7"))));
+        assert_eq!(many("10.1.0.7"), Some((Reach::Own, ip("10.1.0.7"))));
+        let hop = Reach::Hop(ip("10.1.0.1"));
+        assert_eq!(many("192.168.4.4"), Some((hop, ip("10.1.0.7"))));
+        assert_eq!(many("8.8.8.8"), None);
     }
 
     #[test]

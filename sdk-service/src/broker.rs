@@ -12,10 +12,13 @@ mod acceptor;
 mod budget;
 mod control;
 mod counters;
+mod datagram;
+mod datagrams;
 mod descriptor;
 mod disposal;
 mod listener;
 mod listening;
+mod native;
 mod outcomes;
 mod requests;
 mod stream;
@@ -29,7 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use zt_netstack::{FlowId, Host, HostEvent, Instant, ListenerId};
+use zt_netstack::{FlowId, Host, HostEvent, Instant, ListenerId, UdpId};
 use zt_protocol::NetworkId;
 use zt_socket_rpc::table::StateTable;
 use zt_socket_rpc::{Id, Prefix};
@@ -39,6 +42,7 @@ use crate::engine::slots::{Key, Slots};
 pub(crate) use budget::Budget;
 use control::{Accepted, Call, ControlSocket};
 use counters::Counters;
+use datagram::Datagram;
 use disposal::Disposal;
 use listener::Listener;
 use stream::{Stream, Verdict};
@@ -64,9 +68,11 @@ pub(crate) struct Broker {
     table: StateTable,
     streams: Slots<Stream>,
     listeners: Slots<Listener>,
+    datagrams: Slots<Datagram>,
     by_id: HashMap<Id, Socket>,
     by_flow: HashMap<FlowId, Owner>,
     by_listener: HashMap<ListenerId, Key>,
+    by_udp: HashMap<UdpId, Key>,
     runnable: VecDeque<Socket>,
     /// Connections to ourselves that are up: programs hear of one after its other end is in the queue of
     /// the listener, as on a kernel's loopback.
@@ -81,6 +87,8 @@ pub(crate) struct Broker {
     /// Counted by the threads of listeners.
     accepted_native: Arc<AtomicU64>,
     counters: Counters,
+    /// Room for one frame, used by one datagram socket at a time.
+    scratch: Vec<u8>,
 }
 
 /// A socket of a program.
@@ -88,6 +96,7 @@ pub(crate) struct Broker {
 enum Socket {
     Stream(Key),
     Listener(Key),
+    Datagram(Key),
 }
 
 /// Whose flow it is.
@@ -116,9 +125,11 @@ impl Broker {
             table: StateTable::create(instance)?,
             streams: Slots::new(),
             listeners: Slots::new(),
+            datagrams: Slots::new(),
             by_id: HashMap::new(),
             by_flow: HashMap::new(),
             by_listener: HashMap::new(),
+            by_udp: HashMap::new(),
             runnable: VecDeque::new(),
             up: Vec::new(),
             up_next_turn: Vec::new(),
@@ -128,6 +139,7 @@ impl Broker {
             disposal: Disposal::default(),
             accepted_native: Arc::default(),
             counters: Counters::default(),
+            scratch: Vec::new(),
         })
     }
 
@@ -164,6 +176,8 @@ impl Broker {
             }
             Kind::Stream => self.stream_ready(turn, token.key, ready),
             Kind::Listener => self.listener_ready(turn, token.key, ready),
+            Kind::Datagram => self.datagram_ready(turn, token.key, ready),
+            Kind::KernelDatagram => self.kernel_datagram_ready(token.key),
             _ => {}
         }
     }
@@ -216,6 +230,7 @@ impl Broker {
             match self.runnable.pop_front() {
                 Some(Socket::Stream(key)) => self.run_stream(turn, key),
                 Some(Socket::Listener(key)) => self.run_listener(turn, key),
+                Some(Socket::Datagram(key)) => self.run_datagram(turn, key),
                 None => break,
             }
         }
@@ -336,6 +351,8 @@ impl Broker {
             HostEvent::Connected(flow) => self.flow_connected(turn, flow),
             HostEvent::ConnectFailed(flow, failure) => self.flow_failed(turn, flow, failure),
             HostEvent::Reset(flow, reason) => self.flow_reset(turn, flow, reason),
+            HostEvent::Udp(id, event) => self.udp_event(turn, id, event),
+            HostEvent::GroupsChanged => {}
             HostEvent::Readable(flow)
             | HostEvent::Writable(flow)
             | HostEvent::RemoteFinished(flow)
@@ -358,6 +375,10 @@ impl Broker {
         streams
             .into_iter()
             .for_each(|key| self.close_stream(turn, key, Ending::Abort));
+        let datagrams: Vec<Key> = self.datagrams.iter().map(|(key, _)| key).collect();
+        datagrams
+            .into_iter()
+            .for_each(|key| self.close_datagram(turn, key));
     }
 
     fn token(&self, kind: Kind, key: Key) -> Token {
@@ -375,6 +396,7 @@ impl Broker {
                 .listeners
                 .get_mut(key)
                 .map(|listener| &mut listener.queued),
+            Socket::Datagram(key) => self.datagrams.get_mut(key).map(|socket| &mut socket.queued),
         };
         if let Some(queued) = queued
             && !*queued

@@ -44,6 +44,8 @@ pub enum Kind {
     Stream,
     /// A TCP socket that is bound, or listening: a `SEQPACKET` pair that carries [`crate::Accepted`] records.
     Listener,
+    /// A UDP socket: a `SEQPACKET` pair that carries one frame a datagram ([`crate::DatagramHeader`]).
+    Datagram,
 }
 
 impl Kind {
@@ -51,6 +53,7 @@ impl Kind {
         match self {
             Self::Stream => b's',
             Self::Listener => b'l',
+            Self::Datagram => b'd',
         }
     }
 
@@ -58,6 +61,7 @@ impl Kind {
         match byte {
             b's' => Some(Self::Stream),
             b'l' => Some(Self::Listener),
+            b'd' => Some(Self::Datagram),
             _ => None,
         }
     }

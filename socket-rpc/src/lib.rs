@@ -23,6 +23,8 @@
 //! | [`Connect`](Request::Connect) | service half of a `STREAM` pair | none, or [`Reply::Done`] / [`Reply::Failed`] when `wait` is set |
 //! | [`Bind`](Request::Bind) | service half of a `SEQPACKET` pair | [`Reply::Done`] with the bound address, or [`Reply::Failed`] |
 //! | [`Listen`](Request::Listen) | none (the id is bound already); or the service half of a `SEQPACKET` pair, then, if `kernel_listener`, the program's own listening kernel socket | [`Reply::Done`] with the bound address, or [`Reply::Failed`] |
+//! | [`OpenDatagram`](Request::OpenDatagram) | service half of a `SEQPACKET` pair, then, if `kernel_socket`, the program's own UDP socket | [`Reply::Done`] with the bound address, or [`Reply::Failed`] |
+//! | [`ConnectDatagram`](Request::ConnectDatagram) | – | [`Reply::Done`] with the local address, or [`Reply::Failed`] |
 //! | [`SetOption`](Request::SetOption) | – | none |
 //! | [`Query`](Request::Query) | – | [`Reply::State`], or [`Reply::Failed`] with `ENOENT` |
 //!
@@ -67,6 +69,20 @@
 //! `close` is not heard by the service at once: when a port is asked for that another socket holds, the service looks
 //! whether that one's half has hung up already before it says `EADDRINUSE`.
 //!
+//! # Datagrams
+//! A UDP socket is a `SEQPACKET` pair, not a `DGRAM` one: only there does each side hear that the other has closed. Each
+//! message is one [`DatagramHeader`] and a payload, in both directions. In split mode the program's own UDP socket
+//! comes along: the service passes its datagrams on in the same frames, and sends out of it what is not for the LAN. So
+//! one descriptor serves both networks.
+//!
+//! - Connected or not is the service's to know ([`State::Connected`], with the peer in the entry, or
+//!   [`State::Bound`]); the library reads it from the entry and fills in the peer of every frame.
+//! - Towards the program nothing is pushed into a full pair: what does not fit waits in the host's bounded queue, whose
+//!   overflow is dropped and counted, as UDP does. Towards the service a full pair makes the program wait or see `EAGAIN`.
+//! - An ICMP error about a connected socket is a frame with an errno. The entry's `errno` is a hint for senders that
+//!   such a frame may wait; the service clears it at the next datagram that the program sends.
+//! - The last close of the program's half (`EPOLLHUP`) ends the socket.
+//!
 //! # The state table
 //! Addresses, errors and options of every socket are readable without a round trip: [`table`].
 #![no_std]
@@ -76,6 +92,7 @@ extern crate std;
 
 mod accepted;
 mod address;
+mod datagram;
 mod id;
 pub mod linux;
 mod options;
@@ -86,10 +103,13 @@ mod wire;
 
 pub use accepted::{Accepted, Origin};
 pub use address::{ADDRESS_LEN, Prefix, decode_address, encode_address};
+pub use datagram::{DatagramHeader, MAX_FRAME, MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
 pub use id::{Id, Kind, Name};
 pub use options::{OptionError, Options};
 pub use reply::Reply;
-pub use request::{Bind, Connect, Listen, MAX_PLUG, OptionValue, Request, SetOption};
+pub use request::{
+    Bind, Connect, ConnectDatagram, Listen, MAX_PLUG, OpenDatagram, OptionValue, Request, SetOption,
+};
 pub use table::{Entry, Family, State};
 pub use wire::Malformed;
 

@@ -6,14 +6,17 @@ pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;
 
 pub const SOCK_STREAM: i32 = 1;
+pub const SOCK_DGRAM: i32 = 2;
 pub const SOCK_SEQPACKET: i32 = 5;
 pub const SOCK_NONBLOCK: i32 = 0o4000;
 pub const SOCK_CLOEXEC: i32 = 0o2_000_000;
 pub const IPPROTO_TCP: i32 = 6;
+pub const IPPROTO_UDP: i32 = 17;
 
 pub const SOL_IP: i32 = 0;
 pub const SOL_SOCKET: i32 = 1;
 pub const SOL_TCP: i32 = 6;
+pub const SOL_UDP: i32 = 17;
 pub const SOL_IPV6: i32 = 41;
 
 pub const SO_DEBUG: i32 = 1;
@@ -57,15 +60,34 @@ pub const TCP_FASTOPEN_CONNECT: i32 = 30;
 
 pub const IP_TOS: i32 = 1;
 pub const IP_TTL: i32 = 2;
+pub const IP_PKTINFO: i32 = 8;
 pub const IP_MTU_DISCOVER: i32 = 10;
 pub const IP_RECVERR: i32 = 11;
+pub const IP_RECVTTL: i32 = 12;
+pub const IP_RECVTOS: i32 = 13;
 pub const IP_FREEBIND: i32 = 15;
 pub const IP_BIND_ADDRESS_NO_PORT: i32 = 24;
 
+pub const IP_MULTICAST_IF: i32 = 32;
+pub const IP_MULTICAST_TTL: i32 = 33;
+pub const IP_MULTICAST_LOOP: i32 = 34;
+pub const IP_ADD_MEMBERSHIP: i32 = 35;
+pub const IP_DROP_MEMBERSHIP: i32 = 36;
+
 pub const IPV6_UNICAST_HOPS: i32 = 16;
+pub const IPV6_MULTICAST_IF: i32 = 17;
+pub const IPV6_MULTICAST_HOPS: i32 = 18;
+pub const IPV6_MULTICAST_LOOP: i32 = 19;
+pub const IPV6_ADD_MEMBERSHIP: i32 = 20;
+pub const IPV6_DROP_MEMBERSHIP: i32 = 21;
 pub const IPV6_MTU_DISCOVER: i32 = 23;
 pub const IPV6_RECVERR: i32 = 25;
 pub const IPV6_V6ONLY: i32 = 26;
+pub const IPV6_RECVPKTINFO: i32 = 49;
+pub const IPV6_PKTINFO: i32 = 50;
+pub const IPV6_RECVHOPLIMIT: i32 = 51;
+pub const IPV6_HOPLIMIT: i32 = 52;
+pub const IPV6_RECVTCLASS: i32 = 66;
 pub const IPV6_TCLASS: i32 = 67;
 
 pub const ENOENT: i32 = 2;
@@ -79,6 +101,7 @@ pub const EMFILE: i32 = 24;
 pub const EPIPE: i32 = 32;
 pub const ENOTSOCK: i32 = 88;
 pub const EDESTADDRREQ: i32 = 89;
+pub const EMSGSIZE: i32 = 90;
 pub const EPROTOTYPE: i32 = 91;
 pub const ENOPROTOOPT: i32 = 92;
 pub const EOPNOTSUPP: i32 = 95;

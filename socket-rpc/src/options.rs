@@ -37,6 +37,12 @@ pub struct Options {
     pub late_port: bool,
     /// `TCP_FASTOPEN_CONNECT`; a hint.
     pub fast_open_connect: bool,
+    /// `IP_PKTINFO` / `IPV6_RECVPKTINFO`: tell the address that a datagram was sent to.
+    pub receive_packet_info: bool,
+    /// `IP_RECVTTL` / `IPV6_RECVHOPLIMIT`.
+    pub receive_ttl: bool,
+    /// `IP_RECVTOS` / `IPV6_RECVTCLASS`.
+    pub receive_tos: bool,
     /// `SO_LINGER` in seconds; `Some(0)` resets at close.
     pub linger: Option<u16>,
     /// `TCP_KEEPIDLE`, seconds.
@@ -92,6 +98,9 @@ impl Default for Options {
             free_bind: false,
             late_port: false,
             fast_open_connect: false,
+            receive_packet_info: false,
+            receive_ttl: false,
+            receive_tos: false,
             linger: None,
             keep_idle: 7200,
             keep_interval: 75,
@@ -199,6 +208,15 @@ impl Options {
             (SOL_IP, IP_RECVERR) | (SOL_IPV6, IPV6_RECVERR) => {
                 self.receive_errors = byte_or_int(value)? != 0
             }
+            (SOL_IP, IP_PKTINFO) | (SOL_IPV6, IPV6_RECVPKTINFO) => {
+                self.receive_packet_info = byte_or_int(value)? != 0;
+            }
+            (SOL_IP, IP_RECVTTL) | (SOL_IPV6, IPV6_RECVHOPLIMIT) => {
+                self.receive_ttl = byte_or_int(value)? != 0;
+            }
+            (SOL_IP, IP_RECVTOS) | (SOL_IPV6, IPV6_RECVTCLASS) => {
+                self.receive_tos = byte_or_int(value)? != 0;
+            }
             (SOL_IP, IP_FREEBIND) => self.free_bind = byte_or_int(value)? != 0,
             (SOL_IP, IP_BIND_ADDRESS_NO_PORT) => self.late_port = byte_or_int(value)? != 0,
             (SOL_IPV6, IPV6_V6ONLY) => self.v6_only = flag(value)?,
@@ -261,6 +279,11 @@ impl Options {
                 i32::from(self.mtu_discover)
             }
             (SOL_IP, IP_RECVERR) | (SOL_IPV6, IPV6_RECVERR) => i32::from(self.receive_errors),
+            (SOL_IP, IP_PKTINFO) | (SOL_IPV6, IPV6_RECVPKTINFO) => {
+                i32::from(self.receive_packet_info)
+            }
+            (SOL_IP, IP_RECVTTL) | (SOL_IPV6, IPV6_RECVHOPLIMIT) => i32::from(self.receive_ttl),
+            (SOL_IP, IP_RECVTOS) | (SOL_IPV6, IPV6_RECVTCLASS) => i32::from(self.receive_tos),
             (SOL_IP, IP_FREEBIND) => i32::from(self.free_bind),
             (SOL_IP, IP_BIND_ADDRESS_NO_PORT) => i32::from(self.late_port),
             (SOL_IPV6, IPV6_V6ONLY) => i32::from(self.v6_only),
@@ -295,6 +318,9 @@ impl Options {
             | (self.late_port as u32) << 12
             | (self.fast_open_connect as u32) << 13
             | (self.linger.is_some() as u32) << 14
+            | (self.receive_packet_info as u32) << 15
+            | (self.receive_ttl as u32) << 16
+            | (self.receive_tos as u32) << 17
     }
 
     pub(crate) fn encode(&self) -> [u8; Self::LEN] {
@@ -346,6 +372,9 @@ impl Options {
             free_bind: bit(11),
             late_port: bit(12),
             fast_open_connect: bit(13),
+            receive_packet_info: bit(15),
+            receive_ttl: bit(16),
+            receive_tos: bit(17),
             linger: None,
             user_timeout: input.u32()?,
             window_clamp: input.u32()?,

@@ -21,6 +21,10 @@ pub enum Request {
     Bind(Bind),
     /// Starts to listen.
     Listen(Listen),
+    /// Makes a UDP socket.
+    OpenDatagram(OpenDatagram),
+    /// Connects a UDP socket, or dissolves its connection.
+    ConnectDatagram(ConnectDatagram),
     /// Changes an option of a socket that the service holds.
     SetOption(SetOption),
     /// Asks for a socket's state.
@@ -83,6 +87,33 @@ pub struct Listen {
     pub options: Options,
 }
 
+/// Makes a UDP socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenDatagram {
+    /// The new socket; its name (kind datagram) is bound to the attached half.
+    pub id: Id,
+    /// Where: port 0 = any free one; an unspecified address = every one of the family's.
+    pub local: SocketAddr,
+    /// Connect it at once.
+    pub remote: Option<SocketAddr>,
+    /// The family of the program's socket: with [`Family::V6`] and an unspecified address IPv4 is served too, unless
+    /// [`Options::v6_only`].
+    pub family: Family,
+    /// The program's own UDP socket is attached as second descriptor: it serves the container's own network.
+    pub kernel_socket: bool,
+    /// The options set so far.
+    pub options: Options,
+}
+
+/// Connects a UDP socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectDatagram {
+    /// Which socket.
+    pub id: Id,
+    /// The peer; none dissolves the connection.
+    pub remote: Option<SocketAddr>,
+}
+
 /// Changes one option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetOption {
@@ -96,7 +127,7 @@ pub struct SetOption {
     pub value: OptionValue,
 }
 
-/// The value of an option: at most 16 bytes.
+/// The value of an option: at most 20 bytes, as a request to join an IPv6 group has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OptionValue {
     bytes: [u8; Self::MAX],
@@ -105,7 +136,7 @@ pub struct OptionValue {
 
 impl OptionValue {
     /// The longest value that is kept.
-    pub const MAX: usize = 16;
+    pub const MAX: usize = 20;
 
     /// Keeps the first [`Self::MAX`] bytes, as the kernel ignores what it does not need.
     pub fn new(value: &[u8]) -> Self {
@@ -164,6 +195,18 @@ impl Request {
                 kernel_listener: input.bool()?,
                 options: Options::decode(&input.array()?)?,
             }),
+            OPEN_DATAGRAM => Self::OpenDatagram(OpenDatagram {
+                id: id(&mut input)?,
+                local: address(&mut input)?,
+                remote: decode_address(&input.array()?)?,
+                family: Family::from_wire(input.u8()?)?,
+                kernel_socket: input.bool()?,
+                options: Options::decode(&input.array()?)?,
+            }),
+            CONNECT_DATAGRAM => Self::ConnectDatagram(ConnectDatagram {
+                id: id(&mut input)?,
+                remote: decode_address(&input.array()?)?,
+            }),
             SET_OPTION => {
                 let (id, level, name) = (id(&mut input)?, input.i32()?, input.i32()?);
                 let len = input.u8()?;
@@ -219,6 +262,20 @@ impl Request {
                 out.bool(listen.kernel_listener);
                 out.bytes(&listen.options.encode());
             }
+            Self::OpenDatagram(open) => {
+                out.u8(OPEN_DATAGRAM);
+                out.bytes(&open.id.to_bytes());
+                out.bytes(&encode_address(Some(open.local)));
+                out.bytes(&encode_address(open.remote));
+                out.u8(open.family.to_wire());
+                out.bool(open.kernel_socket);
+                out.bytes(&open.options.encode());
+            }
+            Self::ConnectDatagram(connect) => {
+                out.u8(CONNECT_DATAGRAM);
+                out.bytes(&connect.id.to_bytes());
+                out.bytes(&encode_address(connect.remote));
+            }
             Self::SetOption(option) => {
                 out.u8(SET_OPTION);
                 out.bytes(&option.id.to_bytes());
@@ -243,6 +300,8 @@ const BIND: u8 = 3;
 const LISTEN: u8 = 4;
 const SET_OPTION: u8 = 5;
 const QUERY: u8 = 6;
+const OPEN_DATAGRAM: u8 = 7;
+const CONNECT_DATAGRAM: u8 = 8;
 
 fn plug(input: &mut Reader<'_>) -> Result<u32, Malformed> {
     let plug = input.u32()?;

@@ -4,8 +4,9 @@ use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use proptest::prelude::*;
 use zt_socket_rpc::{
-    Accepted, Bind, Connect, Entry, Family, Id, Kind, Listen, MAX_MESSAGE, MAX_PLUG, OptionValue,
-    Options, Origin, Reply, Request, SetOption, State,
+    Accepted, Bind, Connect, ConnectDatagram, DatagramHeader, Entry, Family, Id, Kind, Listen,
+    MAX_MESSAGE, MAX_PLUG, OpenDatagram, OptionValue, Options, Origin, Reply, Request, SetOption,
+    State,
 };
 
 fn address() -> impl Strategy<Value = SocketAddr> {
@@ -94,6 +95,26 @@ fn request() -> impl Strategy<Value = Request> {
                 name,
                 value: OptionValue::new(&value)
             })),
+        (
+            id(),
+            address(),
+            proptest::option::of(address()),
+            family(),
+            any::<bool>(),
+            options()
+        )
+            .prop_map(|(id, local, remote, family, kernel_socket, options)| {
+                Request::OpenDatagram(OpenDatagram {
+                    id,
+                    local,
+                    remote,
+                    family,
+                    kernel_socket,
+                    options,
+                })
+            }),
+        (id(), proptest::option::of(address()))
+            .prop_map(|(id, remote)| { Request::ConnectDatagram(ConnectDatagram { id, remote }) }),
         id().prop_map(|id| Request::Query { id }),
     ]
 }
@@ -107,7 +128,11 @@ fn entry() -> impl Strategy<Value = Entry> {
         Just(State::Failed),
         Just(State::Reset),
     ];
-    let kind = prop_oneof![Just(Kind::Stream), Just(Kind::Listener)];
+    let kind = prop_oneof![
+        Just(Kind::Stream),
+        Just(Kind::Listener),
+        Just(Kind::Datagram)
+    ];
     let ends = (
         proptest::option::of(address()),
         proptest::option::of(address()),
@@ -166,10 +191,11 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_a_parser_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), op in 0_u8..8) {
+    fn no_bytes_make_a_parser_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), op in 0_u8..10) {
         let _ = Request::parse(&bytes);
         let _ = Reply::parse(&bytes);
         let _ = Accepted::parse(&bytes);
+        let _ = DatagramHeader::parse(&bytes);
         if let [version, code, ..] = &mut bytes[..] {
             *version = zt_socket_rpc::VERSION;
             *code = op;

@@ -67,6 +67,7 @@ impl<'a> Caller<'a> {
             lan: &self.supervisor.lan,
             registrations: &self.supervisor.registrations,
             listeners: &self.supervisor.listeners,
+            datagrams: &self.supervisor.datagrams,
         }
     }
 
@@ -185,6 +186,15 @@ impl Kernel for Caller<'_> {
 
     fn bind(&self, fd: Fd, address: &[u8]) -> Result<(), Errno> {
         sys::bind(fd, address)
+    }
+
+    fn disconnect(&self, fd: Fd) -> Result<(), Errno> {
+        // `AF_UNSPEC`.
+        sys::connect(fd, &[0; 16])
+    }
+
+    fn peek(&self, fd: Fd, buffer: &mut [u8]) -> Result<usize, Errno> {
+        sys::peek(fd, buffer)
     }
 
     fn listen(&self, fd: Fd, backlog: i32) -> Result<(), Errno> {

@@ -3,6 +3,7 @@
 //! A call on anything but internet sockets is left to the kernel as soon as that is known. The kernel then reads the
 //! arguments again, so another thread of the program may show it other ones: the program deceives only itself.
 
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use zt_intercept::{Errno, Fd, Outcome, Program, Reason, SockAddr};
@@ -79,6 +80,8 @@ fn with_socket(
     match supervisor.threads.descriptor(call.thread, number) {
         // What was reached by the thread's number is that thread's only if it still waits.
         Ok(_) if !supervisor.listener.is_waiting(call) => Answer::Done,
+        // Data calls pass by, and a datagram of the LAN is not what the kernel would make of it.
+        Ok(socket) if is_internet_datagram(socket.as_raw_fd()) => Answer::Continue,
         Ok(socket) => operation(Caller::new(supervisor, call, socket, number)),
         // No descriptor, which the kernel says itself; or killed.
         Err(Errno(libc::EBADF | libc::ESRCH)) => Answer::Continue,
@@ -87,6 +90,16 @@ fn with_socket(
             Answer::Continue
         }
     }
+}
+
+fn is_internet_datagram(fd: Fd) -> bool {
+    let option = |name| {
+        let mut value = [0; 4];
+        let len = sys::option(fd, libc::SOL_SOCKET, name, &mut value);
+        len.is_ok().then(|| i32::from_ne_bytes(value))
+    };
+    option(libc::SO_TYPE) == Some(libc::SOCK_DGRAM)
+        && matches!(option(libc::SO_DOMAIN), Some(libc::AF_INET | libc::AF_INET6))
 }
 
 /// `connect`, `bind`.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use libc::c_void;
-use zt_intercept::{Errno, Fd, LanState, Listeners, Registrations, Settings};
+use zt_intercept::{Errno, Fd, Hints, LanState, Registrations, Settings};
 use zt_socket_rpc::table::{TABLE_LEN, TABLE_WORDS, Table};
 
 use crate::epoll::Instances;
@@ -32,7 +32,8 @@ pub(crate) struct Supervisor {
     /// Empty: the supervisor moves registrations itself ([`Instances`]).
     pub(crate) registrations: Box<Registrations>,
     /// For the program's descriptors, whose numbers the supervisor's are not: only written.
-    pub(crate) listeners: Box<Listeners>,
+    pub(crate) listeners: Box<Hints>,
+    pub(crate) datagrams: Box<Hints>,
     pub(crate) threads: Threads,
     pub(crate) instances: Instances,
     /// The mapped state table; never unmapped, only mapped over.
@@ -52,6 +53,7 @@ impl Supervisor {
             lan: LanState::new(),
             registrations: Box::default(),
             listeners: Box::default(),
+            datagrams: Box::default(),
             threads: Threads::default(),
             instances: Instances::default(),
             table: AtomicPtr::default(),

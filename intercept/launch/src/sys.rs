@@ -109,6 +109,13 @@ pub(crate) fn send(fd: Fd, bytes: &[u8]) -> Result<usize, Errno> {
     counted(unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) })
 }
 
+/// The beginning of the next message, which stays; the message's full length.
+pub(crate) fn peek(fd: Fd, buffer: &mut [u8]) -> Result<usize, Errno> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_PEEK | libc::MSG_TRUNC;
+    // SAFETY: a writable buffer of the length given.
+    counted(unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), flags) })
+}
+
 /// `O_…` flags of the open file.
 pub(crate) fn status_flags(fd: Fd) -> Result<c_int, Errno> {
     // SAFETY: no pointers.

@@ -11,7 +11,11 @@ use zt_intercept::lan::{MAX_PATH, Mode, Settings};
 
 use crate::log::{self, Level};
 use crate::next;
+use crate::process::program;
 use crate::raw::{self, number};
+
+/// Descriptors below this are looked at when the process starts.
+const INHERITED: c_int = 32;
 
 /// Not set before the constructor has run: hooks called earlier are inert.
 static ACTIVE: AtomicU8 = AtomicU8::new(0);
@@ -75,6 +79,8 @@ extern "C" fn construct(_: c_int, _: *const *const c_char, environment: *const *
             // SAFETY: the constructor runs once, before any other code reads the settings.
             unsafe { *SETTINGS.0.get() = settings };
             ACTIVE.store(1, Ordering::Release);
+            // Datagram sockets that were open across `exec`: servers are given theirs at low numbers.
+            (0..INHERITED).for_each(|fd| program().adopt(fd));
         }
         None => log::line(format_args!(
             "ZT_NC_NETWORK is not a usable path; the program keeps its own network"

@@ -3,6 +3,7 @@
 //! Each begins with one branch: an inert process goes straight on to the C library. Pointers are the program's; where
 //! the kernel would answer `EFAULT` for a null pointer the call is left to it.
 
+mod descriptors;
 mod epoll;
 mod names;
 mod options;

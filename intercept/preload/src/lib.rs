@@ -10,6 +10,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod environment;
+mod frame;
 mod hooks;
 mod log;
 mod message;

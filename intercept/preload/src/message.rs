@@ -31,6 +31,16 @@ pub(crate) struct MessageHeader {
     pub(crate) flags: i32,
 }
 
+/// `struct mmsghdr`.
+#[repr(C)]
+pub(crate) struct BatchMessage {
+    pub(crate) header: MessageHeader,
+    pub(crate) len: u32,
+}
+
+/// More messages in one call are cut to this number (`UIO_MAXIOV`).
+pub(crate) const MOST_MESSAGES: u32 = 1024;
+
 /// `struct cmsghdr` with `SCM_RIGHTS` and room for the descriptors of one message.
 #[repr(C, align(8))]
 struct Rights {
@@ -53,7 +63,7 @@ const ZERO_PIECE: usize = 4096;
 const ZERO_PIECES: usize = 32;
 
 impl MessageHeader {
-    fn new(vector: &mut [IoVec], control: *mut u8, control_len: usize) -> Self {
+    pub(crate) fn new(vector: &mut [IoVec], control: *mut u8, control_len: usize) -> Self {
         Self {
             name: ptr::null_mut(),
             name_len: 0,

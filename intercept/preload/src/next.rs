@@ -176,10 +176,32 @@ next! {
         = (number::RECVFROM, [fd as usize, buffer as usize, count, flags as usize, address as usize, len as usize]);
     recvmsg(fd: c_int, message: *mut u8, flags: c_int) -> isize
         = (number::RECVMSG, [fd as usize, message as usize, flags as usize, 0, 0, 0]);
+    recvmmsg(fd: c_int, messages: *mut u8, count: u32, flags: c_int, timeout: *mut u8) -> c_int
+        = (number::RECVMMSG, [fd as usize, messages as usize, count as usize, flags as usize, timeout as usize, 0]);
+    write(fd: c_int, buffer: *const u8, count: usize) -> isize
+        = (number::WRITE, [fd as usize, buffer as usize, count, 0, 0, 0]);
+    writev(fd: c_int, vector: *const u8, count: c_int) -> isize
+        = (number::WRITEV, [fd as usize, vector as usize, count as usize, 0, 0, 0]);
+    send(fd: c_int, buffer: *const u8, count: usize, flags: c_int) -> isize
+        = (number::SENDTO, [fd as usize, buffer as usize, count, flags as usize, 0, 0]);
     sendto(fd: c_int, buffer: *const u8, count: usize, flags: c_int, address: *const u8, len: u32) -> isize
         = (number::SENDTO, [fd as usize, buffer as usize, count, flags as usize, address as usize, len as usize]);
     sendmsg(fd: c_int, message: *const u8, flags: c_int) -> isize
         = (number::SENDMSG, [fd as usize, message as usize, flags as usize, 0, 0, 0]);
+    sendmmsg(fd: c_int, messages: *mut u8, count: u32, flags: c_int) -> c_int
+        = (number::SENDMMSG, [fd as usize, messages as usize, count as usize, flags as usize, 0, 0]);
+    dup(fd: c_int) -> c_int
+        = (number::DUP, [fd as usize, 0, 0, 0, 0, 0]);
+    dup2(fd: c_int, onto: c_int) -> c_int
+        = (number::DUP2, [fd as usize, onto as usize, 0, 0, 0, 0]);
+    dup3(fd: c_int, onto: c_int, flags: c_int) -> c_int
+        = (number::DUP3, [fd as usize, onto as usize, flags as usize, 0, 0, 0]);
+    fcntl(fd: c_int, command: c_int, argument: usize) -> c_int
+        = (number::FCNTL, [fd as usize, command as usize, argument, 0, 0, 0]);
+    fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int
+        = (number::FCNTL, [fd as usize, command as usize, argument, 0, 0, 0]);
+    ioctl(fd: c_int, request: usize, argument: usize) -> c_int
+        = (number::IOCTL, [fd as usize, request, argument, 0, 0, 0]);
     // The fortified twins: the hooks have checked the length before a stand-in can be reached.
     __read_chk(fd: c_int, buffer: *mut u8, count: usize, size: usize) -> isize
         = (number::READ, [fd as usize, buffer as usize, count.min(size), 0, 0, 0]);

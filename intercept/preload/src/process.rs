@@ -5,7 +5,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use zt_intercept::kernel::{EpollEvent, Received, Waiting};
-use zt_intercept::{Errno, Fd, Kernel, LanState, Listeners, Program, Registrations};
+use zt_intercept::{Errno, Fd, Hints, Kernel, LanState, Program, Registrations};
 use zt_socket_rpc::linux::{AF_UNIX, EINTR, EINVAL, SOCK_CLOEXEC, SOCK_NONBLOCK};
 use zt_socket_rpc::table::{TABLE_LEN, TABLE_WORDS, Table};
 
@@ -15,7 +15,8 @@ use crate::{message, path};
 
 static LAN: LanState = LanState::new();
 static REGISTRATIONS: Registrations = Registrations::new();
-static LISTENERS: Listeners = Listeners::new();
+static LISTENERS: Hints = Hints::new();
+static DATAGRAMS: Hints = Hints::new();
 /// The mapped state table; never unmapped, only mapped over.
 static TABLE: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
@@ -30,6 +31,7 @@ pub(crate) fn program() -> Program<'static, Process> {
         lan: &LAN,
         registrations: &REGISTRATIONS,
         listeners: &LISTENERS,
+        datagrams: &DATAGRAMS,
     }
 }
 
@@ -109,6 +111,30 @@ impl Kernel for Process {
         let arguments = [fd as usize, address.as_ptr() as usize, address.len()];
         // SAFETY: a readable address of the length given.
         unsafe { checked(number::BIND, arguments) }.map(|_| ())
+    }
+
+    fn disconnect(&self, fd: Fd) -> Result<(), Errno> {
+        // `AF_UNSPEC`.
+        let nowhere = [0_u8; 16];
+        let arguments = [fd as usize, nowhere.as_ptr() as usize, nowhere.len()];
+        // SAFETY: a readable address of the length given.
+        unsafe { checked(number::CONNECT, arguments) }.map(|_| ())
+    }
+
+    fn peek(&self, fd: Fd, buffer: &mut [u8]) -> Result<usize, Errno> {
+        const MSG_PEEK: usize = 2;
+        const MSG_TRUNC: usize = 0x20;
+        const MSG_DONTWAIT: usize = 0x40;
+        let arguments = [
+            fd as usize,
+            buffer.as_mut_ptr() as usize,
+            buffer.len(),
+            MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT,
+            0,
+            0,
+        ];
+        // SAFETY: a writable buffer of the length given, no address.
+        unsafe { checked(number::RECVFROM, arguments) }
     }
 
     fn listen(&self, fd: Fd, backlog: i32) -> Result<(), Errno> {

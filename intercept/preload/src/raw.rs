@@ -43,6 +43,12 @@ pub(crate) mod number {
     pub(crate) const ACCEPT4: usize = 288;
     pub(crate) const DUP3: usize = 292;
     pub(crate) const GETRANDOM: usize = 318;
+    pub(crate) const WRITEV: usize = 20;
+    pub(crate) const DUP: usize = 32;
+    pub(crate) const DUP2: usize = 33;
+    pub(crate) const IOCTL: usize = 16;
+    pub(crate) const RECVMMSG: usize = 299;
+    pub(crate) const SENDMMSG: usize = 307;
 }
 
 /// Numbers of the calls that are made here.
@@ -84,6 +90,13 @@ pub(crate) mod number {
     pub(crate) const ACCEPT4: usize = 242;
     pub(crate) const DUP3: usize = 24;
     pub(crate) const GETRANDOM: usize = 278;
+    pub(crate) const WRITEV: usize = 66;
+    pub(crate) const DUP: usize = 23;
+    /// There is only `dup3`; it takes the same arguments and refuses equal ones.
+    pub(crate) const DUP2: usize = 24;
+    pub(crate) const IOCTL: usize = 29;
+    pub(crate) const RECVMMSG: usize = 243;
+    pub(crate) const SENDMMSG: usize = 269;
 }
 
 /// Makes a system call; the kernel's answer as it is.

@@ -32,6 +32,9 @@ impl<K: Kernel> Program<'_, K> {
         if is_loopback(at.address) {
             return Err(Reason::Loopback.into());
         }
+        if let Ok(family) = self.udp_family(fd) {
+            return self.bind_datagram(fd, family, address, at);
+        }
         let wildcard = at.address.ip().is_unspecified();
         if self.settings.mode() == Mode::Isolated {
             return self.bind_lan(fd, at.address);
@@ -56,7 +59,7 @@ impl<K: Kernel> Program<'_, K> {
 
     /// Binds on the kernel's network. A listener that was handed over lives until the service has heard of its end; so
     /// a port that its program has just closed gets a moment to become free.
-    fn bind_kernel(&self, fd: Fd, address: &[u8]) -> Result<(), Errno> {
+    pub(crate) fn bind_kernel(&self, fd: Fd, address: &[u8]) -> Result<(), Errno> {
         let mut bound = self.kernel.bind(fd, address);
         for _ in 0..RELEASE_ATTEMPTS {
             if bound != Err(Errno(EADDRINUSE)) || !matches!(self.lan(), Lan::Up(_)) {

@@ -27,18 +27,25 @@ struct Attempt {
 impl<K: Kernel> Program<'_, K> {
     /// `connect(fd, address)`.
     pub fn connect(&self, fd: Fd, address: &[u8]) -> Outcome {
+        if let Some(id) = self.datagram(fd) {
+            return self.connect_own_datagram(fd, id, address).into();
+        }
         let Some(to) = parse(address) else {
             return Outcome::PassThrough(Reason::NotInternet);
         };
         let end = match self.own(fd) {
+            Some(Name {
+                kind: Kind::Datagram,
+                id,
+            }) => self.connect_own_datagram(fd, id, address),
             Some(name) => self.connect_own(fd, name, to),
             None => self.connect_native(fd, to),
         };
         end.into()
     }
 
-    /// An undecided socket of the kernel.
-    fn connect_native(&self, fd: Fd, to: Given) -> Step<i32> {
+    /// The service, if the LAN is where a destination is.
+    pub(crate) fn lan_of_destination(&self, to: Given) -> Step<Lan<'_>> {
         // The wildcard address means this host to Linux.
         if is_loopback(to.address) || to.address.ip().is_unspecified() {
             return Err(Reason::Loopback.into());
@@ -62,6 +69,15 @@ impl<K: Kernel> Program<'_, K> {
                 Reason::NotOnTheLan
             }
             .into());
+        }
+        Ok(lan)
+    }
+
+    /// An undecided socket of the kernel.
+    fn connect_native(&self, fd: Fd, to: Given) -> Step<i32> {
+        let lan = self.lan_of_destination(to)?;
+        if let Ok(family) = self.udp_family(fd) {
+            return self.connect_datagram(fd, family, to, &lan);
         }
         let family = self.tcp_family(fd)?;
         // An IPv4 address on an IPv6 socket, or the other way round: the kernel has the right errno.

@@ -2,7 +2,7 @@
 
 use zt_socket_rpc::linux::*;
 use zt_socket_rpc::{
-    Entry, Family, Id, Kind, Name, OptionError, OptionValue, Options, Request, SetOption, State,
+    Entry, Family, Kind, Name, OptionError, OptionValue, Options, Request, SetOption, State,
 };
 
 use crate::Program;
@@ -70,7 +70,7 @@ impl<K: Kernel> Program<'_, K> {
         }
         match self.own(fd) {
             Some(own) => match value {
-                Some(value) => self.set_own_option(own.id, level, name, value).into(),
+                Some(value) => self.set_own_option(own, level, name, value).into(),
                 None => Outcome::Fail(Errno(EFAULT)),
             },
             None => Outcome::PassThrough(Reason::NotOurs),
@@ -80,6 +80,18 @@ impl<K: Kernel> Program<'_, K> {
     fn get_own_option(&self, fd: Fd, own: Name, level: i32, name: i32) -> Step<OptionAnswer> {
         let entry = || self.entry(own.id).ok_or(Errno(ENOTCONN));
         Ok(match (level, name) {
+            (SOL_SOCKET, SO_TYPE) if own.kind == Kind::Datagram => OptionAnswer::int(SOCK_DGRAM),
+            (SOL_SOCKET, SO_PROTOCOL) if own.kind == Kind::Datagram => {
+                OptionAnswer::int(IPPROTO_UDP)
+            }
+            (SOL_TCP, _) if own.kind == Kind::Datagram => return Err(Errno(EOPNOTSUPP).into()),
+            (SOL_SOCKET, SO_ERROR) if own.kind == Kind::Datagram => {
+                let pending = match entry()?.errno {
+                    0 => None,
+                    _ => self.take_pending(fd),
+                };
+                OptionAnswer::int(pending.map_or(0, |errno| errno.0))
+            }
             (SOL_SOCKET, SO_TYPE) => OptionAnswer::int(SOCK_STREAM),
             (SOL_SOCKET, SO_PROTOCOL) => OptionAnswer::int(IPPROTO_TCP),
             (SOL_SOCKET, SO_DOMAIN) => OptionAnswer::int(match entry()?.family {
@@ -121,7 +133,8 @@ impl<K: Kernel> Program<'_, K> {
         })
     }
 
-    fn set_own_option(&self, id: Id, level: i32, name: i32, value: &[u8]) -> Step<i32> {
+    fn set_own_option(&self, own: Name, level: i32, name: i32, value: &[u8]) -> Step<i32> {
+        let id = own.id;
         match (level, name) {
             (
                 SOL_SOCKET,
@@ -141,6 +154,9 @@ impl<K: Kernel> Program<'_, K> {
         // The errno is decided here; the service applies the same function to its own copy.
         match Options::default().set(level, name, value) {
             Ok(()) => {}
+            // For the container's own network: the service passes it on.
+            Err(OptionError::NotOurs)
+                if own.kind == Kind::Datagram && is_of_groups(level, name) => {}
             Err(OptionError::Errno(errno)) => return Err(Errno(errno).into()),
             Err(OptionError::NotOurs) => return Err(Errno(ENOPROTOOPT).into()),
         }
@@ -166,6 +182,29 @@ impl<K: Kernel> Program<'_, K> {
             self.entry_in_order(id);
         }
         Ok(0)
+    }
+}
+
+/// Whether an option is about multicast groups.
+const fn is_of_groups(level: i32, name: i32) -> bool {
+    match level {
+        SOL_IP => matches!(
+            name,
+            IP_MULTICAST_IF
+                | IP_MULTICAST_TTL
+                | IP_MULTICAST_LOOP
+                | IP_ADD_MEMBERSHIP
+                | IP_DROP_MEMBERSHIP
+        ),
+        SOL_IPV6 => matches!(
+            name,
+            IPV6_MULTICAST_IF
+                | IPV6_MULTICAST_HOPS
+                | IPV6_MULTICAST_LOOP
+                | IPV6_ADD_MEMBERSHIP
+                | IPV6_DROP_MEMBERSHIP
+        ),
+        _ => false,
     }
 }
 

@@ -1,3 +1,4 @@
+mod datagrams;
 mod simulated;
 
 use core::net::SocketAddr;
@@ -6,9 +7,9 @@ use simulated::{Simulated, Socket};
 use zt_socket_rpc::linux::*;
 use zt_socket_rpc::{Entry, Family, Kind, Name, Options, Reply, Request, State};
 
+use crate::hints::Hints;
 use crate::kernel::{EPOLL_CTL_ADD, EPOLL_CTL_MOD, EpollEvent, Errno, Fd};
 use crate::lan::{LanState, Mode, Settings};
-use crate::listeners::Listeners;
 use crate::outcome::{Outcome, Reason};
 use crate::own::own_name;
 use crate::registrations::Registrations;
@@ -21,7 +22,8 @@ struct World {
     settings: Settings,
     lan: LanState,
     registrations: Box<Registrations>,
-    listeners: Listeners,
+    listeners: Hints,
+    datagrams: Hints,
 }
 
 impl World {
@@ -31,7 +33,8 @@ impl World {
             settings: Settings::new(b"/run/zt/nc_1", mode).unwrap(),
             lan: LanState::new(),
             registrations: Box::default(),
-            listeners: Listeners::new(),
+            listeners: Hints::new(),
+            datagrams: Hints::new(),
         }
     }
 
@@ -46,6 +49,7 @@ impl World {
             lan,
             registrations,
             listeners,
+            datagrams,
         } = self;
         Program {
             kernel,
@@ -53,6 +57,7 @@ impl World {
             lan,
             registrations,
             listeners,
+            datagrams,
         }
     }
 

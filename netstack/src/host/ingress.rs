@@ -11,6 +11,7 @@ use crate::neighbour::{Ask, Mac};
 use crate::packet::{Flaw, IpPacket, protocol};
 use crate::tcp::{Phase, Tcp};
 use crate::time::Instant;
+use crate::udp::Cast;
 use crate::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 
 impl Host {
@@ -51,37 +52,65 @@ impl Host {
             self.counters.bad_source += 1;
             return;
         }
+        match packet.fragment() {
+            Ok(None) => self.handle_packet(src, dst, &packet),
+            Ok(Some(part)) if self.takes(packet.dst) => {
+                self.handle_fragment(src, dst, &packet, &part);
+            }
+            Ok(Some(_)) => self.counters.not_ours += 1,
+            Err(flaw) => self.count(flaw),
+        }
+    }
+
+    /// Whether something at this address could concern us.
+    fn takes(&self, ip: IpAddr) -> bool {
+        self.routes.is_own(ip) || self.cast_of(ip).is_some()
+    }
+
+    /// To how many an address is that is not our own, if we are among them.
+    fn cast_of(&self, ip: IpAddr) -> Option<Cast> {
+        if self.is_broadcast(ip) {
+            Some(Cast::Broadcast)
+        } else if ip.is_multicast() && self.udp.is_joined(ip) {
+            Some(Cast::Multicast)
+        } else {
+            None
+        }
+    }
+
+    /// Takes a whole packet from somebody who may be a peer.
+    pub(super) fn handle_packet(&mut self, src: Mac, dst: Mac, packet: &IpPacket<'_>) {
         if !self.routes.is_own(packet.dst) {
-            self.handle_group(src, &packet);
+            self.handle_group(src, packet);
             return;
         }
         // RFC 1122 §3.3.6: what came to all of the link is no conversation with us, whatever its IP header says.
         let to_us = dst == self.mac;
         match packet.protocol {
-            protocol::TCP if to_us => self.handle_tcp(src, &packet),
-            protocol::ICMP if packet.dst.is_ipv4() => self.handle_icmp(src, &packet, to_us),
-            protocol::ICMPV6 if packet.dst.is_ipv6() => self.handle_icmp(src, &packet, to_us),
-            protocol::UDP if to_us => {
-                self.counters.port_closed += 1;
-                self.refuse(src, &packet, Refusal::Port);
-            }
+            protocol::TCP if to_us => self.handle_tcp(src, packet),
+            protocol::ICMP if packet.dst.is_ipv4() => self.handle_icmp(src, packet, to_us),
+            protocol::ICMPV6 if packet.dst.is_ipv6() => self.handle_icmp(src, packet, to_us),
+            protocol::UDP if to_us => self.handle_udp(src, packet, Cast::Unicast),
             _ if to_us => {
                 self.counters.unknown_protocol += 1;
-                self.refuse(src, &packet, Refusal::Protocol);
+                self.refuse(src, packet, Refusal::Protocol);
             }
             _ => self.counters.not_ours += 1,
         }
     }
 
-    /// Packets for more than one host: only neighbour discovery concerns us.
+    /// Packets for more than one host: only datagrams and neighbour discovery concern us.
     fn handle_group(&mut self, src: Mac, packet: &IpPacket<'_>) {
         if packet.dst.is_multicast()
             && packet.protocol == protocol::ICMPV6
             && Ndp::is_ndp(packet.payload)
         {
             self.handle_icmp(src, packet, false);
-        } else {
-            self.counters.not_ours += 1;
+            return;
+        }
+        match self.cast_of(packet.dst) {
+            Some(cast) if packet.protocol == protocol::UDP => self.handle_udp(src, packet, cast),
+            _ => self.counters.not_ours += 1,
         }
     }
 
@@ -89,11 +118,10 @@ impl Host {
         match flaw {
             Flaw::Malformed => self.counters.malformed += 1,
             Flaw::BadChecksum => self.counters.bad_checksum += 1,
-            Flaw::Fragment => self.counters.fragments += 1,
         }
     }
 
-    fn refuse(&mut self, to: Mac, packet: &IpPacket<'_>, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, to: Mac, packet: &IpPacket<'_>, refusal: Refusal) {
         if !self.icmp_limit.allow(self.now) {
             self.counters.icmp_limited += 1;
             return;
@@ -120,13 +148,14 @@ impl Host {
                     icmp::write_echo_reply(out, packet)
                 });
             }
+            Message::EchoReply(identifier) if to_us => self.handle_echo_reply(packet, identifier),
             Message::Unreachable(unreachable) if to_us => self.handle_unreachable(unreachable),
             _ => {}
         }
     }
 
-    /// Somebody says that a packet of ours did not arrive. Only a connection that is just being made gives up for that
-    /// (RFC 5461 §4.1), and only if the quoted packet is its SYN.
+    /// Somebody says that a packet of ours did not arrive. A UDP socket is told. Only a connection that is just being made
+    /// gives up for that (RFC 5461 §4.1), and only if the quoted packet is its SYN.
     fn handle_unreachable(&mut self, unreachable: Unreachable) {
         let Unreachable {
             refused,
@@ -136,7 +165,7 @@ impl Host {
             sequence,
         } = unreachable;
         if protocol != protocol::TCP {
-            return;
+            return self.handle_lost_datagram(&unreachable);
         }
         let Some(id) = self.flow_between(local, remote) else {
             return;
@@ -205,8 +234,8 @@ impl Host {
     }
 
     fn heard(&mut self, ip: IpAddr, mac: Mac, learn: bool) {
-        for id in self.neighbours.heard(self.now, ip, mac, learn) {
-            self.wake(id);
+        for speaker in self.neighbours.heard(self.now, ip, mac, learn) {
+            self.wake(speaker);
         }
     }
 

@@ -12,7 +12,7 @@ use crate::tcp::{Connection, Phase, Tcp};
 use crate::time::Instant;
 
 /// Ports taken for programs that do not care, as in Linux.
-const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
+pub(super) const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
 /// A SYN and six repetitions (tcp_syn_retries).
 const CONNECT_PATIENCE: Duration = Duration::from_secs(127);
 /// A SYN-ACK and five repetitions (tcp_synack_retries).

@@ -1,9 +1,10 @@
-//! What flows send, whose turn it is, and their timers.
+//! What flows and sockets send, whose turn it is, and the timers of flows.
 //!
 //! A flow gets a turn when something happened to it: a segment, bytes from its owner, a timer. A turn sends at most one
 //! packet or super-segment, so that flows share the sink. At its end the flow's next deadline goes into the timer queue;
 //! nothing ever looks at flows to which nothing happened.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Host;
@@ -16,6 +17,7 @@ use crate::packet::{IpPacket, ethertype_of};
 use crate::sink::FrameSink;
 use crate::tcp::{Due, Phase, Tcp};
 use crate::time::Instant;
+use crate::udp::UdpId;
 
 /// Silence after which an owed acknowledgement will not come any more (tcp_retries2 of Linux, about 15 minutes).
 const PATIENCE: Duration = Duration::from_secs(924);
@@ -32,8 +34,17 @@ const IDLE_PAUSE: Duration = Duration::from_millis(10);
 /// The longest header: IPv6, and TCP with all options.
 const MAX_HEADERS: usize = 100;
 
+/// Who wants to send, or waits for a link address to do so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaker {
+    Flow(FlowId),
+    Udp(UdpId),
+    /// The datagrams for this hop.
+    Held(IpAddr),
+}
+
 /// How a turn ended.
-enum Turn {
+pub(super) enum Turn {
     Done,
     /// There is more to send.
     Again,
@@ -49,15 +60,21 @@ impl Host {
             if !self.replies.drain(sink) {
                 return false;
             }
-            while let Some(id) = self.turns.pop_front() {
-                match self.turn(id, sink) {
+            while let Some(speaker) = self.turns.pop_front() {
+                let turn = match speaker {
+                    Speaker::Flow(id) => self.turn(id, sink),
+                    Speaker::Udp(id) => self.udp_turn(id, sink),
+                    Speaker::Held(_) => Turn::Done,
+                };
+                match turn {
                     Turn::Done => {}
-                    Turn::Again => self.queue_turn(id),
+                    Turn::Again => {
+                        self.turns.push_back(speaker);
+                        self.set_queued(speaker);
+                    }
                     Turn::Blocked => {
-                        self.turns.push_front(id);
-                        if let Some(flow) = self.flows.get_mut(id) {
-                            flow.marks.queued = true;
-                        }
+                        self.turns.push_front(speaker);
+                        self.set_queued(speaker);
                         return false;
                     }
                 }
@@ -78,7 +95,23 @@ impl Host {
         if let Some(flow) = self.flows.get_mut(id)
             && !std::mem::replace(&mut flow.marks.queued, true)
         {
-            self.turns.push_back(id);
+            self.turns.push_back(Speaker::Flow(id));
+        }
+    }
+
+    fn set_queued(&mut self, speaker: Speaker) {
+        match speaker {
+            Speaker::Flow(id) => {
+                if let Some(flow) = self.flows.get_mut(id) {
+                    flow.marks.queued = true;
+                }
+            }
+            Speaker::Udp(id) => {
+                if let Some(socket) = self.udp.any_mut(id) {
+                    socket.marks.queued = true;
+                }
+            }
+            Speaker::Held(_) => {}
         }
     }
 
@@ -142,19 +175,16 @@ impl Host {
         let Some(flow) = self.flows.get_mut(id) else {
             return Lookup::Pending;
         };
-        let found = self.neighbours.lookup(self.now, flow.hop, id);
+        let found = self
+            .neighbours
+            .lookup(self.now, flow.hop, Speaker::Flow(id));
         flow.marks.waiting = found == Lookup::Pending;
         found
     }
 
     fn drain_looped(&mut self) {
         while let Some(bytes) = self.looped.pop_front() {
-            let parsed = if bytes[0] >> 4 == 4 {
-                IpPacket::parse_v4(&bytes)
-            } else {
-                IpPacket::parse_v6(&bytes)
-            };
-            self.handle_ip(self.mac, self.mac, parsed);
+            self.handle_ip(self.mac, self.mac, IpPacket::parse(&bytes));
         }
     }
 
@@ -234,16 +264,26 @@ impl Host {
         self.queue_turn(id);
     }
 
-    /// The neighbour that a flow waited for is known.
-    pub(super) fn wake(&mut self, id: FlowId) {
+    /// The neighbour that somebody waited for is known, or must be asked for anew.
+    pub(super) fn wake(&mut self, speaker: Speaker) {
+        let id = match speaker {
+            Speaker::Flow(id) => id,
+            Speaker::Held(hop) => return self.release_held(hop),
+            Speaker::Udp(_) => return,
+        };
         if let Some(flow) = self.flows.get_mut(id) {
             flow.marks.waiting = false;
             self.queue_turn(id);
         }
     }
 
-    /// The neighbour that a flow waited for does not answer.
-    pub(super) fn hop_is_gone(&mut self, id: FlowId) {
+    /// The neighbour that somebody waited for does not answer.
+    pub(super) fn hop_is_gone(&mut self, speaker: Speaker) {
+        let id = match speaker {
+            Speaker::Flow(id) => id,
+            Speaker::Held(hop) => return self.lose_held(hop),
+            Speaker::Udp(_) => return,
+        };
         let now = self.now;
         let Some(flow) = self.flows.get_mut(id) else {
             return;

@@ -40,4 +40,20 @@ counters! {
     accepted,
     /// Connections taken from programs' own networks.
     accepted_native,
+    /// UDP sockets opened for programs.
+    datagram_sockets,
+    /// Messages of UDP sockets that are no frame.
+    malformed_frames,
+    /// Datagrams of programs to the LAN.
+    datagrams_out,
+    /// Datagrams of programs to their own networks.
+    datagrams_out_native,
+    /// Datagrams from the LAN to programs.
+    datagrams_in,
+    /// Datagrams from programs' own networks to programs.
+    datagrams_in_native,
+    /// Datagrams of programs to which no route leads.
+    datagrams_unroutable,
+    /// Datagrams of programs that a network did not take.
+    datagrams_refused,
 }

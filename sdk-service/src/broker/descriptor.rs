@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
-    SocketFlags, SocketType,
+    SocketFlags, SocketType, ipproto,
 };
 use zt_socket_rpc::{Kind, MAX_MESSAGE, Name};
 
@@ -55,6 +55,14 @@ pub(super) fn is_kernel_listener(fd: &OwnedFd) -> bool {
     family.is_ok_and(|family| matches!(family, AddressFamily::INET | AddressFamily::INET6))
         && sockopt::socket_type(fd).is_ok_and(|kind| kind == SocketType::STREAM)
         && sockopt::socket_acceptconn(fd).is_ok_and(|listening| listening)
+}
+
+/// Whether `fd` is a UDP socket of a program's own network.
+pub(super) fn is_kernel_datagram(fd: &OwnedFd) -> bool {
+    let family = sockopt::socket_domain(fd);
+    family.is_ok_and(|family| matches!(family, AddressFamily::INET | AddressFamily::INET6))
+        && sockopt::socket_type(fd).is_ok_and(|kind| kind == SocketType::DGRAM)
+        && sockopt::socket_protocol(fd).is_ok_and(|protocol| protocol == Some(ipproto::UDP))
 }
 
 /// Whether nobody holds the other half of a pair any more.

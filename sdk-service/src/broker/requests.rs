@@ -10,9 +10,9 @@ use zt_socket_rpc::{
 };
 
 use super::control::Call;
-use super::descriptor;
 use super::stream::{self, Connecting, Stream};
 use super::{Broker, Socket, Turn};
+use super::{descriptor, native};
 use crate::engine::reactor::{Interest, Kind};
 
 impl Broker {
@@ -57,6 +57,14 @@ impl Broker {
             }
             (Request::Listen(listen), half) => {
                 let result = self.listen(turn, uid, &listen, half, kernel);
+                self.answer(&connection, result);
+            }
+            (Request::OpenDatagram(open), Some(half)) => {
+                let result = self.open_datagram(turn, uid, &open, half, kernel);
+                self.answer(&connection, result);
+            }
+            (Request::ConnectDatagram(connect), _) => {
+                let result = self.connect_datagram(turn, &connect);
                 self.answer(&connection, result);
             }
             (Request::SetOption(option), _) => self.set_option(turn, &option),
@@ -173,6 +181,12 @@ impl Broker {
                 .listeners
                 .get_mut(key)
                 .map(|listener| (&mut listener.entry, None)),
+            Some(&Socket::Datagram(key)) => self.datagrams.get_mut(key).map(|socket| {
+                if let Some(kernel) = &socket.kernel {
+                    native::forward(kernel, option);
+                }
+                (&mut socket.entry, None)
+            }),
             None => None,
         };
         let Some((entry, flow)) = entry else {
@@ -195,6 +209,7 @@ impl Broker {
         let entry = match self.by_id.get(&id) {
             Some(&Socket::Stream(key)) => self.streams.get(key).map(|stream| stream.entry),
             Some(&Socket::Listener(key)) => self.listeners.get(key).map(|listener| listener.entry),
+            Some(&Socket::Datagram(key)) => self.datagrams.get(key).map(|socket| socket.entry),
             // It may have failed or been reset already.
             None => self.table.reader().entry(id.tag()),
         };
@@ -237,7 +252,21 @@ fn has_its_descriptors(request: &Request, descriptors: &[OwnedFd]) -> bool {
                 && is_half(half, SocketKind::Listener, listen.id)
                 && descriptor::is_kernel_listener(kernel)
         }
-        (Request::Hello | Request::SetOption(_) | Request::Query { .. }, []) => true,
+        (Request::OpenDatagram(open), [half]) => {
+            !open.kernel_socket && is_half(half, SocketKind::Datagram, open.id)
+        }
+        (Request::OpenDatagram(open), [half, kernel]) => {
+            open.kernel_socket
+                && is_half(half, SocketKind::Datagram, open.id)
+                && descriptor::is_kernel_datagram(kernel)
+        }
+        (
+            Request::Hello
+            | Request::SetOption(_)
+            | Request::ConnectDatagram(_)
+            | Request::Query { .. },
+            [],
+        ) => true,
         _ => false,
     }
 }

@@ -1,5 +1,6 @@
 //! The broker against programs on one side and another host on the other, without a network between.
 
+mod datagrams;
 pub(crate) mod program;
 
 use std::io::{ErrorKind, Read, Write};

@@ -37,6 +37,10 @@ pub(crate) enum Kind {
     Stream = 5,
     /// The service's half of a listener pair.
     Listener = 6,
+    /// The service's half of a datagram pair.
+    Datagram = 7,
+    /// A program's own UDP socket.
+    KernelDatagram = 8,
 }
 
 impl Token {
@@ -69,6 +73,8 @@ impl Token {
             4 => Kind::Request,
             5 => Kind::Stream,
             6 => Kind::Listener,
+            7 => Kind::Datagram,
+            8 => Kind::KernelDatagram,
             _ => return None,
         };
         let key = Key {
@@ -226,7 +232,7 @@ mod tests {
 
     #[test]
     fn tokens_survive_the_round_trip() {
-        for kind in [Kind::Wake, Kind::Udp, Kind::Stream, Kind::Listener] {
+        for kind in [Kind::Wake, Kind::Udp, Kind::Stream, Kind::KernelDatagram] {
             let key = Key {
                 index: u32::MAX - 1,
                 generation: 0xabcd,

@@ -1,22 +1,32 @@
-//! `read`, `readv`, `recv`, `recvfrom`, `recvmsg`, and the fortified twins.
+//! `read`, `readv`, `recv`, `recvfrom`, `recvmsg`, `recvmmsg`, and the fortified twins.
 //!
-//! The call is the C library's; only its rare ends are looked at: zero, `ECONNRESET`, a name.
+//! The call is the C library's; only its rare ends are looked at: zero, `ECONNRESET`, a name. A datagram socket of ours
+//! is known beforehand, for there a header has to be taken off.
 
 use core::ffi::c_int;
 
 use zt_intercept::Errno;
+use zt_socket_rpc::Id;
 use zt_socket_rpc::linux::ECONNRESET;
 
 use super::fortify;
 use crate::environment::is_active;
-use crate::message::{IoVec, MessageHeader};
+use crate::frame;
+use crate::message::{BatchMessage, IoVec, MOST_MESSAGES, MessageHeader};
 use crate::next::{self, fail};
 use crate::process::program;
+
+const MSG_DONTWAIT: c_int = 0x40;
+const MSG_WAITFORONE: c_int = 0x10000;
 
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn read(fd: c_int, buffer: *mut u8, count: usize) -> isize {
+    if let Some(id) = framed(fd) {
+        // SAFETY: the program's promise.
+        return unsafe { receive_plain(fd, id, buffer, count, 0) };
+    }
     if let Some(errno) = refused(fd, 0) {
         return fail(errno) as isize;
     }
@@ -34,6 +44,10 @@ unsafe extern "C" fn read(fd: c_int, buffer: *mut u8, count: usize) -> isize {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __read_chk(fd: c_int, buffer: *mut u8, count: usize, size: usize) -> isize {
     fortify(count, size);
+    if let Some(id) = framed(fd) {
+        // SAFETY: the program's promise.
+        return unsafe { receive_plain(fd, id, buffer, count, 0) };
+    }
     if let Some(errno) = refused(fd, 0) {
         return fail(errno) as isize;
     }
@@ -50,6 +64,13 @@ unsafe extern "C" fn __read_chk(fd: c_int, buffer: *mut u8, count: usize, size: 
 /// As the C library's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn readv(fd: c_int, vector: *const u8, count: c_int) -> isize {
+    if let Some(id) = framed(fd) {
+        let mut message = MessageHeader::new(&mut [], core::ptr::null_mut(), 0);
+        message.vector = vector.cast_mut().cast();
+        message.vector_len = usize::try_from(count).unwrap_or(usize::MAX);
+        // SAFETY: the program's promise.
+        return unsafe { frame::receive(fd, id, &mut message, 0) };
+    }
     if let Some(errno) = refused(fd, 0) {
         return fail(errno) as isize;
     }
@@ -68,6 +89,10 @@ unsafe extern "C" fn readv(fd: c_int, vector: *const u8, count: c_int) -> isize 
 /// As the C library's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn recv(fd: c_int, buffer: *mut u8, count: usize, flags: c_int) -> isize {
+    if let Some(id) = framed(fd) {
+        // SAFETY: the program's promise.
+        return unsafe { receive_plain(fd, id, buffer, count, flags) };
+    }
     if let Some(errno) = refused(fd, flags) {
         return fail(errno) as isize;
     }
@@ -91,6 +116,10 @@ unsafe extern "C" fn __recv_chk(
     flags: c_int,
 ) -> isize {
     fortify(count, size);
+    if let Some(id) = framed(fd) {
+        // SAFETY: the program's promise.
+        return unsafe { receive_plain(fd, id, buffer, count, flags) };
+    }
     if let Some(errno) = refused(fd, flags) {
         return fail(errno) as isize;
     }
@@ -114,6 +143,10 @@ unsafe extern "C" fn recvfrom(
     address: *mut u8,
     len: *mut u32,
 ) -> isize {
+    if let Some(id) = framed(fd) {
+        // SAFETY: the program's promise.
+        return unsafe { receive_named(fd, id, (buffer, count), flags, address, len) };
+    }
     if !is_active() {
         // SAFETY: the program's arguments.
         return unsafe { next::recvfrom(fd, buffer, count, flags, address, len) };
@@ -142,6 +175,10 @@ unsafe extern "C" fn __recvfrom_chk(
     len: *mut u32,
 ) -> isize {
     fortify(count, size);
+    if let Some(id) = framed(fd) {
+        // SAFETY: the program's promise.
+        return unsafe { receive_named(fd, id, (buffer, count), flags, address, len) };
+    }
     if !is_active() {
         // SAFETY: the program's arguments.
         return unsafe { next::__recvfrom_chk(fd, buffer, count, size, flags, address, len) };
@@ -165,6 +202,10 @@ unsafe extern "C" fn recvmsg(fd: c_int, message: *mut u8, flags: c_int) -> isize
         // SAFETY: the program's arguments.
         return unsafe { next::recvmsg(fd, message, flags) };
     }
+    if let Some(id) = framed(fd) {
+        // SAFETY: the program's promise: a `struct msghdr`.
+        return unsafe { frame::receive(fd, id, &mut *message.cast(), flags) };
+    }
     if let Some(errno) = refused(fd, flags) {
         return fail(errno) as isize;
     }
@@ -177,6 +218,88 @@ unsafe extern "C" fn recvmsg(fd: c_int, message: *mut u8, flags: c_int) -> isize
     unsafe {
         let wanted = result != 0 || asks_for_bytes((*header).vector, (*header).vector_len);
         named(fd, result, wanted, name, &raw mut (*header).name_len, room)
+    }
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn recvmmsg(
+    fd: c_int,
+    messages: *mut u8,
+    count: u32,
+    flags: c_int,
+    timeout: *mut u8,
+) -> c_int {
+    let Some(id) = framed(fd).filter(|_| !messages.is_null()) else {
+        // SAFETY: the program's arguments.
+        return unsafe { next::recvmmsg(fd, messages, count, flags, timeout) };
+    };
+    let messages = messages.cast::<BatchMessage>();
+    let mut flags = flags;
+    for index in 0..count.min(MOST_MESSAGES) {
+        // SAFETY: the program's promise: an array of `count` messages.
+        let message = unsafe { &mut *messages.add(index as usize) };
+        // SAFETY: as above.
+        let len = unsafe { frame::receive(fd, id, &mut message.header, flags) };
+        if len < 0 {
+            // What was received counts; the error will come again.
+            return if index == 0 { -1 } else { index as c_int };
+        }
+        message.len = len as u32;
+        // The time-out is only looked at after a datagram, and so hardly ever matters: a batch that has begun takes
+        // what is there.
+        if flags & MSG_WAITFORONE != 0 || !timeout.is_null() {
+            flags |= MSG_DONTWAIT;
+        }
+    }
+    count.min(MOST_MESSAGES) as c_int
+}
+
+/// A receive on a framed descriptor.
+#[inline(always)]
+fn framed(fd: c_int) -> Option<Id> {
+    if is_active() {
+        program().datagram(fd)
+    } else {
+        None
+    }
+}
+
+/// # Safety
+/// `count` writable bytes.
+unsafe fn receive_plain(fd: c_int, id: Id, buffer: *mut u8, count: usize, flags: c_int) -> isize {
+    let none = core::ptr::null_mut();
+    // SAFETY: the caller's promise.
+    unsafe { receive_named(fd, id, (buffer, count), flags, none, core::ptr::null_mut()) }
+}
+
+/// # Safety
+/// As [`receive_plain`]; `address` has `*len` writable bytes, or is null.
+unsafe fn receive_named(
+    fd: c_int,
+    id: Id,
+    (buffer, count): (*mut u8, usize),
+    flags: c_int,
+    address: *mut u8,
+    len: *mut u32,
+) -> isize {
+    let mut vector = [IoVec {
+        base: buffer,
+        len: count,
+    }];
+    let mut message = MessageHeader::new(&mut vector, core::ptr::null_mut(), 0);
+    // SAFETY: the caller's promise.
+    unsafe {
+        message.name_len = room(address, len);
+        if !len.is_null() {
+            message.name = address;
+        }
+        let received = frame::receive(fd, id, &mut message, flags);
+        if received >= 0 && !message.name.is_null() {
+            *len = message.name_len;
+        }
+        received
     }
 }
 

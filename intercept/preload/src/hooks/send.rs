@@ -1,14 +1,19 @@
-//! `sendto`, `sendmsg`: a destination on a TCP socket.
+//! `write`, `writev`, `send`, `sendto`, `sendmsg`, `sendmmsg`: a destination on a TCP socket, and datagrams.
+//!
+//! A stream is the kernel's own; only a destination is looked at. A datagram socket of ours is known beforehand, for
+//! there a header has to be put in front; and a UDP socket becomes one of ours when its destination is on the LAN.
 
 use core::ffi::c_int;
 
 use zt_intercept::Outcome;
 use zt_intercept::send::MSG_FASTOPEN;
+use zt_socket_rpc::Id;
 
 use super::input;
 use crate::environment::is_active;
+use crate::frame;
 use crate::log;
-use crate::message::MessageHeader;
+use crate::message::{BatchMessage, IoVec, MOST_MESSAGES, MessageHeader};
 use crate::next::{self, fail};
 use crate::process::program;
 
@@ -23,9 +28,30 @@ unsafe extern "C" fn sendto(
     address: *const u8,
     len: u32,
 ) -> isize {
-    if !is_active() || address.is_null() {
+    if !is_active() {
         // SAFETY: the program's arguments.
         return unsafe { next::sendto(fd, buffer, count, flags, address, len) };
+    }
+    // SAFETY: the program's promise.
+    let to = unsafe { input(address, len) };
+    match log::outcome("sendto", fd, program().sender(fd, to)) {
+        Outcome::Done(id) => {
+            let mut vector = [IoVec {
+                base: buffer.cast_mut(),
+                len: count,
+            }];
+            let mut message = MessageHeader::new(&mut vector, core::ptr::null_mut(), 0);
+            message.name = address.cast_mut();
+            message.name_len = len;
+            // SAFETY: the program's promise.
+            return unsafe { frame::send(fd, id, &message, flags) };
+        }
+        Outcome::Fail(errno) => return fail(errno) as isize,
+        Outcome::PassThrough(_) if address.is_null() => {
+            // SAFETY: the program's arguments.
+            return unsafe { next::sendto(fd, buffer, count, flags, address, len) };
+        }
+        Outcome::PassThrough(_) => {}
     }
     // SAFETY: the program's promise.
     match unsafe { fast_open(fd, flags, address, len) } {
@@ -59,13 +85,24 @@ unsafe extern "C" fn sendto(
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sendmsg(fd: c_int, message: *const u8, flags: c_int) -> isize {
     let header = message.cast::<MessageHeader>();
-    // SAFETY: the program's promise: a `struct msghdr`.
-    if !is_active() || message.is_null() || unsafe { (*header).name.is_null() } {
+    if !is_active() || message.is_null() {
         // SAFETY: the program's arguments.
         return unsafe { next::sendmsg(fd, message, flags) };
     }
-    // SAFETY: as above.
+    // SAFETY: the program's promise: a `struct msghdr`.
     let (name, name_len) = unsafe { ((*header).name, (*header).name_len) };
+    // SAFETY: the program's promise.
+    let to = unsafe { input(name, name_len) };
+    match log::outcome("sendmsg", fd, program().sender(fd, to)) {
+        // SAFETY: as above.
+        Outcome::Done(id) => return unsafe { frame::send(fd, id, &*header, flags) },
+        Outcome::Fail(errno) => return fail(errno) as isize,
+        Outcome::PassThrough(_) if name.is_null() => {
+            // SAFETY: the program's arguments.
+            return unsafe { next::sendmsg(fd, message, flags) };
+        }
+        Outcome::PassThrough(_) => {}
+    }
     // SAFETY: the program's promise.
     match unsafe { fast_open(fd, flags, name, name_len) } {
         FastOpen::Connected => {
@@ -82,6 +119,129 @@ unsafe extern "C" fn sendmsg(fd: c_int, message: *const u8, flags: c_int) -> isi
         return unsafe { send_without_name(fd, header, flags) };
     }
     result
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sendmmsg(fd: c_int, messages: *mut u8, count: u32, flags: c_int) -> c_int {
+    if !is_active() || messages.is_null() {
+        // SAFETY: the program's arguments.
+        return unsafe { next::sendmmsg(fd, messages, count, flags) };
+    }
+    let batch = messages.cast::<BatchMessage>();
+    let count = count.min(MOST_MESSAGES);
+    for index in 0..count {
+        // SAFETY: the program's promise: an array of `count` messages.
+        let message = unsafe { &mut *batch.add(index as usize) };
+        let (name, name_len) = (message.header.name, message.header.name_len);
+        // SAFETY: as above.
+        let sent = match program().sender(fd, unsafe { input(name, name_len) }) {
+            // SAFETY: as above.
+            Outcome::Done(id) => unsafe { frame::send(fd, id, &message.header, flags) },
+            Outcome::Fail(errno) => fail(errno) as isize,
+            // The kernel's own so far: it sends this one and what follows up to the first that is not its own.
+            Outcome::PassThrough(_) => {
+                // SAFETY: the rest of the program's array.
+                unsafe {
+                    let own = kernels_own(batch.add(index as usize), count - index);
+                    let sent = next::sendmmsg(fd, batch.add(index as usize).cast(), own, flags);
+                    return if sent >= 0 {
+                        sent + index as c_int
+                    } else if index > 0 {
+                        index as c_int
+                    } else {
+                        sent
+                    };
+                }
+            }
+        };
+        if sent < 0 {
+            // What was sent counts.
+            return if index == 0 { -1 } else { index as c_int };
+        }
+        message.len = sent as u32;
+    }
+    count as c_int
+}
+
+/// How many messages from the first on are for the kernel's own network.
+///
+/// # Safety
+/// An array of `count` messages, of which the first is the kernel's.
+unsafe fn kernels_own(batch: *const BatchMessage, count: u32) -> u32 {
+    for index in 1..count {
+        // SAFETY: the caller's promise.
+        let to = unsafe {
+            let header = &(*batch.add(index as usize)).header;
+            input(header.name, header.name_len)
+        };
+        if to.is_some_and(|to| program().is_for_lan(to)) {
+            return index;
+        }
+    }
+    count
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn write(fd: c_int, buffer: *const u8, count: usize) -> isize {
+    match framed(fd) {
+        // SAFETY: the program's promise.
+        Some(id) => unsafe { send_plain(fd, id, buffer, count, 0) },
+        // SAFETY: the program's arguments.
+        None => unsafe { next::write(fd, buffer, count) },
+    }
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn send(fd: c_int, buffer: *const u8, count: usize, flags: c_int) -> isize {
+    match framed(fd) {
+        // SAFETY: the program's promise.
+        Some(id) => unsafe { send_plain(fd, id, buffer, count, flags) },
+        // SAFETY: the program's arguments.
+        None => unsafe { next::send(fd, buffer, count, flags) },
+    }
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn writev(fd: c_int, vector: *const u8, count: c_int) -> isize {
+    let Some(id) = framed(fd) else {
+        // SAFETY: the program's arguments.
+        return unsafe { next::writev(fd, vector, count) };
+    };
+    let mut message = MessageHeader::new(&mut [], core::ptr::null_mut(), 0);
+    message.vector = vector.cast_mut().cast();
+    message.vector_len = usize::try_from(count).unwrap_or(usize::MAX);
+    // SAFETY: the program's promise.
+    unsafe { frame::send(fd, id, &message, 0) }
+}
+
+/// A send on a framed descriptor.
+#[inline(always)]
+fn framed(fd: c_int) -> Option<Id> {
+    if is_active() {
+        program().datagram(fd)
+    } else {
+        None
+    }
+}
+
+/// # Safety
+/// `count` readable bytes.
+unsafe fn send_plain(fd: c_int, id: Id, buffer: *const u8, count: usize, flags: c_int) -> isize {
+    let mut vector = [IoVec {
+        base: buffer.cast_mut(),
+        len: count,
+    }];
+    let message = MessageHeader::new(&mut vector, core::ptr::null_mut(), 0);
+    // SAFETY: the caller's promise.
+    unsafe { frame::send(fd, id, &message, flags) }
 }
 
 /// # Safety

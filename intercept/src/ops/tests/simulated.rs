@@ -1,4 +1,4 @@
-//! A kernel in memory: descriptors, kernel TCP sockets, pairs, and a service at the other end of the control socket.
+//! A kernel in memory: descriptors, kernel TCP and UDP sockets, pairs, and a service at the other end of the control socket.
 //!
 //! Any call can be made to fail, and every descriptor that is open can be listed: so each operation can be broken off
 //! at each of its calls.
@@ -25,6 +25,8 @@ pub(super) enum Socket {
         local: SocketAddr,
         listening: bool,
     },
+    /// A kernel UDP socket.
+    Udp { family: Family, local: SocketAddr },
     /// Any other descriptor.
     Other,
     /// One end of a pair: its own name, its peer's.
@@ -128,6 +130,11 @@ impl Simulated {
             local,
             listening: false,
         })
+    }
+
+    pub(super) fn udp(&self, family: Family, local: Option<SocketAddr>) -> Fd {
+        let local = local.unwrap_or(wildcard(family, 0));
+        self.add(Socket::Udp { family, local })
     }
 
     pub(super) fn add(&self, socket: Socket) -> Fd {
@@ -238,7 +245,7 @@ impl Kernel for Simulated {
         let mut result = Ok(());
         self.change(fd, |open| match &mut open.socket {
             Socket::Pair { name, .. } => *name = address.to_vec(),
-            Socket::Tcp { local, .. } => match parse(address) {
+            Socket::Tcp { local, .. } | Socket::Udp { local, .. } => match parse(address) {
                 Some(at) if at.address.port() < 1024 && !privileged => result = Err(Errno(EACCES)),
                 Some(at) => *local = at.address,
                 None => result = Err(Errno(EINVAL)),
@@ -253,6 +260,14 @@ impl Kernel for Simulated {
             });
         }
         result
+    }
+
+    fn disconnect(&self, _: Fd) -> Result<(), Errno> {
+        self.falter()
+    }
+
+    fn peek(&self, _: Fd, _: &mut [u8]) -> Result<usize, Errno> {
+        Err(Errno(EAGAIN))
     }
 
     fn listen(&self, fd: Fd, _: i32) -> Result<(), Errno> {
@@ -273,7 +288,7 @@ impl Kernel for Simulated {
 
     fn local_name(&self, fd: Fd, buffer: &mut [u8]) -> Result<usize, Errno> {
         match self.get(fd)?.socket {
-            Socket::Tcp { family, local, .. } => {
+            Socket::Tcp { family, local, .. } | Socket::Udp { family, local } => {
                 Ok(Self::put(encode(local, family).as_bytes(), buffer))
             }
             Socket::Pair { name, .. } if name.is_empty() => {
@@ -287,7 +302,7 @@ impl Kernel for Simulated {
     fn peer_name(&self, fd: Fd, buffer: &mut [u8]) -> Result<usize, Errno> {
         match self.get(fd)?.socket {
             Socket::Pair { peer, .. } => Ok(Self::put(&peer, buffer)),
-            Socket::Tcp { .. } => Err(Errno(ENOTCONN)),
+            Socket::Tcp { .. } | Socket::Udp { .. } => Err(Errno(ENOTCONN)),
             _ => Err(Errno(ENOTSOCK)),
         }
     }
@@ -302,8 +317,12 @@ impl Kernel for Simulated {
                 return Err(Errno(ENOTSOCK));
             }
             (Socket::Tcp { .. }, SOL_SOCKET, SO_PROTOCOL) => IPPROTO_TCP,
+            (Socket::Udp { .. }, SOL_SOCKET, SO_PROTOCOL) => IPPROTO_UDP,
             (
                 Socket::Tcp {
+                    family: Family::V4, ..
+                }
+                | Socket::Udp {
                     family: Family::V4, ..
                 },
                 SOL_SOCKET,
@@ -311,6 +330,9 @@ impl Kernel for Simulated {
             ) => i32::from(AF_INET),
             (
                 Socket::Tcp {
+                    family: Family::V6, ..
+                }
+                | Socket::Udp {
                     family: Family::V6, ..
                 },
                 SOL_SOCKET,

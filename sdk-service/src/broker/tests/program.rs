@@ -12,7 +12,8 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 use zt_socket_rpc::{
-    Accepted, Bind, Connect, Family, Id, Kind, Listen, MAX_MESSAGE, Name, Options, Reply, Request,
+    Accepted, Bind, Connect, Family, Id, Kind, Listen, MAX_MESSAGE, Name, OpenDatagram, Options,
+    Reply, Request,
 };
 
 /// A program that was told where the network's socket is.
@@ -27,7 +28,7 @@ pub(crate) struct Connection {
     pub(crate) id: Id,
 }
 
-/// A listening socket in the program.
+/// A listening or a UDP socket in the program.
 pub(crate) struct Listening {
     pub(crate) fd: OwnedFd,
     pub(crate) id: Id,
@@ -106,6 +107,28 @@ impl Program {
             family: Family::V4,
             backlog,
             kernel_listener: kernel.is_some(),
+            options: Options::default(),
+        });
+        let descriptors: Vec<BorrowedFd<'_>> = [half.as_fd()].into_iter().chain(kernel).collect();
+        let control = self.request(&request, &descriptors);
+        (Listening { fd, id }, control)
+    }
+
+    /// Opens a UDP socket; the control connection gets the answer.
+    pub(crate) fn datagram(
+        &self,
+        local: SocketAddr,
+        remote: Option<SocketAddr>,
+        kernel: Option<BorrowedFd<'_>>,
+    ) -> (Listening, OwnedFd) {
+        let id = fresh_id();
+        let (fd, half) = named_pair(SocketType::SEQPACKET, Kind::Datagram, id);
+        let request = Request::OpenDatagram(OpenDatagram {
+            id,
+            local,
+            remote,
+            family: Family::V4,
+            kernel_socket: kernel.is_some(),
             options: Options::default(),
         });
         let descriptors: Vec<BorrowedFd<'_>> = [half.as_fd()].into_iter().chain(kernel).collect();

@@ -1,9 +1,10 @@
-//! Which descriptors may be listeners of ours: a hint.
+//! Which descriptors may be of a certain kind of ours: one bit each, a hint.
 //!
-//! A receive on a listener must fail and not eat an accept record; but no receive on a connection may pay for that with
-//! a system call. So descriptors that were bound or listened or accepted on leave a bit here. A stale bit costs one look
-//! at the descriptor; one that is missing (after `dup` or `exec`, until the first `accept`) only matters to a program
-//! that reads from a listening socket.
+//! Two kinds need to be known before a data call reaches the kernel. A receive on a *listener* must fail and not eat an
+//! accept record; a call on a *datagram* socket must put a header before the payload, or take one off. No call on any
+//! other descriptor may pay for that with a system call. So descriptors that became one leave a bit here. A stale bit
+//! costs one look at the descriptor. `dup` passes the bits on, `fork` copies them, and a program that was started by
+//! `exec` looks at the descriptors that it was given.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,12 +14,19 @@ use crate::kernel::Fd;
 const DESCRIPTORS: usize = 65_536;
 
 /// One bit a descriptor.
-pub struct Listeners([AtomicU64; DESCRIPTORS / 64]);
+pub struct Hints([AtomicU64; DESCRIPTORS / 64]);
 
-impl Listeners {
+impl Hints {
     /// None yet; all zero in memory.
     pub const fn new() -> Self {
         Self([const { AtomicU64::new(0) }; DESCRIPTORS / 64])
+    }
+
+    /// Copies the bit of one descriptor to another.
+    pub fn pass_on(&self, from: Fd, to: Fd) {
+        if self.may_have(from) {
+            self.add(to);
+        }
     }
 
     pub(crate) fn add(&self, fd: Fd) {
@@ -46,7 +54,7 @@ impl Listeners {
     }
 }
 
-impl Default for Listeners {
+impl Default for Hints {
     fn default() -> Self {
         Self::new()
     }
@@ -58,14 +66,14 @@ mod tests {
 
     #[test]
     fn bits_belong_to_one_descriptor_each() {
-        let listeners = Listeners::new();
-        listeners.add(64);
-        assert!(listeners.may_have(64) && !listeners.may_have(63) && !listeners.may_have(65));
-        listeners.remove(64);
-        assert!(!listeners.may_have(64));
+        let hints = Hints::new();
+        hints.add(64);
+        assert!(hints.may_have(64) && !hints.may_have(63) && !hints.may_have(65));
+        hints.remove(64);
+        assert!(!hints.may_have(64));
         for fd in [-1, 65_536, i32::MAX] {
-            listeners.add(fd);
-            assert!(!listeners.may_have(fd));
+            hints.add(fd);
+            assert!(!hints.may_have(fd));
         }
     }
 }

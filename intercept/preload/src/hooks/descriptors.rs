@@ -1,0 +1,91 @@
+//! `dup`, `dup2`, `dup3`, `fcntl`, `ioctl`: copies of framed descriptors, and the length of the next datagram.
+//!
+//! `fcntl` and `ioctl` are variadic in C. Their optional argument is one word, which the calling conventions of both
+//! architectures pass as any third argument.
+
+use core::ffi::c_int;
+
+use crate::environment::is_active;
+use crate::next;
+use crate::process::program;
+
+const F_DUPFD: c_int = 0;
+const F_DUPFD_CLOEXEC: c_int = 1030;
+const FIONREAD: usize = 0x541b;
+
+/// A successful copy.
+fn copied(from: c_int, to: c_int) -> c_int {
+    if to >= 0 && is_active() {
+        program().datagrams.pass_on(from, to);
+    }
+    to
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn dup(fd: c_int) -> c_int {
+    // SAFETY: no pointers.
+    copied(fd, unsafe { next::dup(fd) })
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn dup2(fd: c_int, onto: c_int) -> c_int {
+    // SAFETY: no pointers.
+    copied(fd, unsafe { next::dup2(fd, onto) })
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn dup3(fd: c_int, onto: c_int, flags: c_int) -> c_int {
+    // SAFETY: no pointers.
+    copied(fd, unsafe { next::dup3(fd, onto, flags) })
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
+    // SAFETY: the program's arguments.
+    let result = unsafe { next::fcntl(fd, command, argument) };
+    if let F_DUPFD | F_DUPFD_CLOEXEC = command {
+        return copied(fd, result);
+    }
+    result
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int {
+    // SAFETY: the program's arguments.
+    let result = unsafe { next::fcntl64(fd, command, argument) };
+    if let F_DUPFD | F_DUPFD_CLOEXEC = command {
+        return copied(fd, result);
+    }
+    result
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn ioctl(fd: c_int, request: usize, argument: usize) -> c_int {
+    if request as u32 as usize == FIONREAD
+        && is_active()
+        && argument != 0
+        && program().datagram(fd).is_some()
+    {
+        let waiting = program().next_length(fd);
+        // SAFETY: the program's promise: a place for an `int`.
+        unsafe {
+            core::ptr::with_exposed_provenance_mut::<c_int>(argument)
+                .write_unaligned(waiting as c_int);
+        }
+        return 0;
+    }
+    // SAFETY: the program's arguments.
+    unsafe { next::ioctl(fd, request, argument) }
+}

@@ -29,6 +29,11 @@ impl Hints {
         }
     }
 
+    /// Whether the descriptor can have a bit.
+    pub(crate) fn has_place(&self, fd: Fd) -> bool {
+        self.place(fd).is_some()
+    }
+
     pub(crate) fn add(&self, fd: Fd) {
         if let Some((word, bit)) = self.place(fd)
             && word.load(Ordering::Relaxed) & bit == 0

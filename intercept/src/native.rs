@@ -89,6 +89,10 @@ impl<K: Kernel> Program<'_, K> {
 
     /// The family of a UDP socket over IPv4 or IPv6.
     pub(crate) fn udp_family(&self, fd: Fd) -> Step<Family> {
+        // A framed descriptor that could not be told from others would be read with its headers.
+        if !self.datagrams.has_place(fd) {
+            return Err(Reason::NotUdp.into());
+        }
         self.family_of_protocol(fd, IPPROTO_UDP, Reason::NotUdp)
     }
 

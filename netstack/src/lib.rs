@@ -6,7 +6,8 @@
 //! One turn of the owner's loop:
 //!
 //! 1. [`Host::handle_frame`] for every frame of a receive batch, [`Host::handle_timeout`] if the deadline has passed;
-//! 2. [`Host::poll_event`] until `None`: [`FlowRef::recv_with`] what is readable, fill what is writable;
+//! 2. [`Host::poll_event`] until `None`: [`FlowRef::recv_with`] and [`Host::udp_receive`] what is readable, fill what is
+//!    writable;
 //! 3. [`Host::poll_transmit`] into the owner's [`FrameSink`]: data, and one acknowledgement a flow for the whole batch;
 //! 4. sleep until [`Host::deadline`].
 //!

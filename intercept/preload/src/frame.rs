@@ -48,8 +48,11 @@ unsafe fn joined(
     count: usize,
     call: impl FnOnce(&mut [IoVec]) -> isize,
 ) -> isize {
+    /// Not inlined, so that only long vectors cost a large stack.
+    ///
     /// # Safety
     /// As `joined`; `count` is less than `N`.
+    #[inline(never)]
     unsafe fn join<const N: usize>(
         first: IoVec,
         vector: *const IoVec,

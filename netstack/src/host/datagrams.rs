@@ -104,6 +104,7 @@ impl Host {
     ) -> Result<SocketAddr, UdpConnectError> {
         let socket = self.udp.get_mut(id).ok_or(UdpConnectError::Unknown)?;
         let mut local = socket.bound;
+        let peer = peer.map(plain);
         if let Some(peer) = peer {
             let ip = peer.ip();
             let has_port = peer.port() != 0 || socket.service == Service::Echo;
@@ -168,7 +169,8 @@ impl Host {
     }
 
     /// Makes a socket a member of a group. The host takes in what is sent to a group while it has a member; it goes to
-    /// every socket with that port, as in Linux (IP_MULTICAST_ALL).
+    /// every socket with that port, as in Linux, but for those that
+    /// [want only their own](Host::udp_set_multicast_all).
     ///
     /// # Errors
     /// [`GroupError`], when there is nothing to join or no more room.
@@ -185,6 +187,14 @@ impl Host {
             self.groups_changed();
         }
         Ok(())
+    }
+
+    /// Whether a socket hears the groups that other sockets of the host have joined, as it does unless told otherwise:
+    /// IP_MULTICAST_ALL, IPV6_MULTICAST_ALL.
+    pub fn udp_set_multicast_all(&mut self, id: UdpId, all: bool) {
+        if let Some(socket) = self.udp.get_mut(id) {
+            socket.all_groups = all;
+        }
     }
 
     /// Ends a membership.
@@ -231,6 +241,11 @@ impl Host {
             self.events.push_back(HostEvent::GroupsChanged);
         }
     }
+}
+
+/// Only address and port: those of a packet have no scope and no flow, and are compared with this.
+pub(super) fn plain(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip(), addr.port())
 }
 
 /// An address as getsockname() shows it.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::Host;
 use crate::event::HostEvent;
 use crate::icmp::{Refusal, Unreachable};
+use crate::link::Ndp;
 use crate::neighbour::Mac;
 use crate::packet::{IpPacket, Part, protocol};
 use crate::reassembly::{Key, Spoiled};
@@ -179,6 +180,10 @@ impl Host {
         match IpPacket::parse(bytes) {
             // A fragment header in a fragment header is nothing that anybody sends.
             Ok(packet) if packet.protocol == protocol::FRAGMENT => self.counters.malformed += 1,
+            // RFC 6980 §5: neighbour discovery never needs fragments, but who wants to hide it does.
+            Ok(packet) if packet.protocol == protocol::ICMPV6 && Ndp::is_ndp(packet.payload) => {
+                self.counters.neighbour_ignored += 1;
+            }
             Ok(packet) => self.handle_packet(src, dst, &packet),
             Err(flaw) => self.count(flaw),
         }

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::Host;
+use super::datagrams::plain;
 use super::turns::{Speaker, Turn};
 use crate::event::HostEvent;
 use crate::fragment::Cut;
@@ -42,6 +43,7 @@ impl Host {
         options: SendOptions,
     ) -> Result<(), UdpSendError> {
         self.now = now;
+        let to = plain(to);
         let socket = self.udp.get(id).ok_or(UdpSendError::Unknown)?;
         let sound = match socket.service {
             Service::Udp => to.port() != 0,

@@ -52,6 +52,8 @@ pub(crate) struct Socket {
     pub(crate) peer: Option<SocketAddr>,
     sharing: Sharing,
     pub(crate) groups: Vec<IpAddr>,
+    /// Hears the groups of all sockets, not only its own.
+    pub(crate) all_groups: bool,
     pub(crate) received: Ring<Held>,
     /// Whole packets; those above the MTU are cut when they leave.
     pub(crate) outgoing: Ring<Queued>,
@@ -169,6 +171,7 @@ impl Table {
             peer: None,
             sharing,
             groups: Vec::new(),
+            all_groups: true,
             received: Ring::new(QUEUE),
             outgoing: Ring::new(QUEUE),
             cut: None,
@@ -271,7 +274,13 @@ impl Table {
         n: usize,
     ) -> Option<(usize, UdpId)> {
         let ids = self.ports.get(&(Service::Udp, to.port()))?;
-        let fits = |id: UdpId| self.get(id).and_then(|socket| socket.score(to.ip(), from));
+        let fits = |id: UdpId| {
+            let socket = self.get(id)?;
+            let group = to.ip();
+            let member =
+                !group.is_multicast() || socket.all_groups || socket.groups.contains(&group);
+            socket.score(group, from).filter(|_| member)
+        };
         (n..)
             .zip(ids.get(n..)?)
             .find_map(|(n, id)| fits(*id).map(|_| (n, *id)))

@@ -212,6 +212,28 @@ fn a_connected_socket_hears_its_peer_alone() {
 }
 
 #[test]
+fn scope_and_flow_of_an_address_mean_nothing() {
+    let mut wire = wire();
+    let client = wire.udp(0, 5000);
+    let server = wire.udp(1, 53);
+    let std::net::IpAddr::V6(address) = ip6(1) else {
+        panic!("an IPv6 address")
+    };
+    let scoped = std::net::SocketAddrV6::new(address, 53, 7, 3).into();
+    wire.hosts[0]
+        .udp_connect(client, Some(scoped))
+        .expect("a way");
+    wire.send_udp(0, client, scoped, b"there").expect("sent");
+    wire.idle(SOON);
+    let [(from, _)] = wire.received(1, server)[..] else {
+        panic!("one datagram")
+    };
+    wire.send_udp(1, server, from, b"back").expect("sent");
+    wire.idle(SOON);
+    assert_eq!(wire.payloads(0, client), [b"back"]);
+}
+
+#[test]
 fn what_cannot_be_sent_is_refused_with_its_reason() {
     let mut wire = wire();
     let host = &mut wire.hosts[0];

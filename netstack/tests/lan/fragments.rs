@@ -255,6 +255,38 @@ fn a_large_ping_is_answered_in_fragments() {
     assert_eq!(answers[0].payload[20], 0);
 }
 
+#[test]
+fn neighbour_discovery_in_a_fragment_is_ignored() {
+    let mut wire = Wire::new(2, 1, Conditions::default());
+    let client = wire.udp(0, 5000);
+    let to = SocketAddr::new(address(true, 1), 53);
+    wire.send_udp(0, client, to, b"?").expect("sent");
+    wire.idle(SOON);
+    let solicitation = wire
+        .seen
+        .iter()
+        .find(|frame| frame.src == mac(0) && frame.payload.get(40) == Some(&135))
+        .cloned()
+        .expect("a solicitation");
+    let answers = |wire: &Wire| {
+        let is_answer = |f: &&Frame| f.src == mac(1) && f.payload.get(40) == Some(&136);
+        wire.seen.iter().filter(is_answer).count()
+    };
+    wire.seen.clear();
+    wire.inject(solicitation.clone());
+    wire.idle(SOON);
+    assert_eq!(answers(&wire), 1);
+    // The same in the only fragment of itself.
+    let mut hidden = solicitation;
+    hidden.payload[5] += 8;
+    hidden.payload[6] = 44;
+    let header = [58, 0, 0, 0, 0, 0, 0, 1];
+    hidden.payload.splice(40..40, header);
+    wire.inject(hidden);
+    wire.idle(SOON);
+    assert_eq!(answers(&wire), 1);
+}
+
 /// Frames of datagrams, whole and in fragments, to be spoiled.
 fn recorded() -> Vec<Frame> {
     let mut wire = Wire::new(2, 1, Conditions::default());

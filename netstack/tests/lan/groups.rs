@@ -118,6 +118,14 @@ fn all_sockets_of_a_port_hear_the_group() {
     let heard = sockets.map(|id| wire.payloads(1, id).len());
     // The last is bound to an address that the datagram was not sent to.
     assert_eq!(heard, [1, 1, 1, 0]);
+
+    for id in sockets {
+        wire.hosts[1].udp_set_multicast_all(id, false);
+    }
+    wire.send_udp(0, client, to, b"who").expect("sent");
+    wire.idle(SOON);
+    let heard = sockets.map(|id| wire.payloads(1, id).len());
+    assert_eq!(heard, [1, 0, 0, 0]);
 }
 
 #[test]

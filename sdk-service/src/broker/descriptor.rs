@@ -141,10 +141,10 @@ impl Message {
             descriptors: Vec::new(),
             truncated: false,
         };
-        let (length, truncated) =
+        let (length, flags) =
             receive(connection, &mut message.bytes, &mut message.descriptors)?;
         message.length = length;
-        message.truncated = truncated;
+        message.truncated = flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0;
         Ok(message)
     }
 
@@ -161,8 +161,8 @@ pub(super) fn read(
     strays: &mut Vec<OwnedFd>,
 ) -> Result<usize, Errno> {
     let known = strays.len();
-    let (count, truncated) = receive(from, room, strays)?;
-    if truncated || strays.len() > known {
+    let (count, flags) = receive(from, room, strays)?;
+    if flags & libc::MSG_CTRUNC != 0 || strays.len() > known {
         return Err(Errno::PROTO);
     }
     Ok(count)
@@ -172,8 +172,8 @@ pub(super) fn read(
 /// the most descriptors that one message carries (253), credentials, a security label, a process.
 const CONTROL: usize = 4096;
 
-/// Receives bytes and descriptors without waiting. Says how many bytes, and whether something was cut
-/// off.
+/// Receives bytes and descriptors without waiting. Says how many bytes, and the flags that tell what was
+/// cut off.
 ///
 /// By hand, because a program can have the kernel attach credentials, with a process id of 0 for a
 /// program of another container: a safe wrapper that parses them expects none.
@@ -181,7 +181,7 @@ fn receive(
     from: &OwnedFd,
     room: &mut [u8],
     descriptors: &mut Vec<OwnedFd>,
-) -> Result<(usize, bool), Errno> {
+) -> Result<(usize, libc::c_int), Errno> {
     #[repr(C, align(8))]
     struct Control([MaybeUninit<u8>; CONTROL]);
     let mut control = Control([MaybeUninit::uninit(); CONTROL]);
@@ -217,8 +217,7 @@ fn receive(
             message = libc::CMSG_NXTHDR(&raw const header, message);
         }
     }
-    let truncated = header.msg_flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0;
-    Ok((count, truncated))
+    Ok((count, header.msg_flags))
 }
 
 /// Sends one message with at most one descriptor, without waiting and without a signal.

@@ -432,6 +432,19 @@ def inherited_across_exec(peer):
 
 
 @case
+def passed_to_another_process(peer):
+    s = connected(peer, None)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    code = ("import os, socket, sys; u = socket.socket(fileno=int(sys.argv[1]));"
+            "fd = socket.recv_fds(u, 10, 1)[1][0]; os.write(fd, b'e passed'); print(os.read(fd, 100).decode())")
+    theirs.set_inheritable(True)
+    child = subprocess.Popen([sys.executable, "-c", code, str(theirs.fileno())], close_fds=False,
+                             stdout=subprocess.PIPE)
+    socket.send_fds(ours, [b"x"], [s.fileno()])
+    return [child.communicate()[0].decode(), child.returncode]
+
+
+@case
 def shut_down_sending(peer):
     s = connected(peer)
     return [outcome(s.shutdown, socket.SHUT_WR), outcome(s.send, b"x")]

@@ -6,9 +6,9 @@ use core::ptr;
 use zt_intercept::frames::{Arrived, Control, HEADER_LEN, SendControl};
 use zt_intercept::{Errno, Fd};
 use zt_socket_rpc::Id;
-use zt_socket_rpc::linux::{EAGAIN, ECONNRESET, EMSGSIZE, ENOTCONN, EPIPE};
+use zt_socket_rpc::linux::{EAGAIN, ECONNRESET, EMSGSIZE, ENOTCONN, EPIPE, SOL_SOCKET};
 
-use crate::message::{IoVec, MessageHeader};
+use crate::message::{IoVec, MessageHeader, SCM_RIGHTS};
 use crate::next;
 use crate::process::program;
 
@@ -296,6 +296,29 @@ unsafe fn send_control(message: &MessageHeader) -> Result<SendControl, Errno> {
         }
     }
     Ok(control)
+}
+
+/// Notes datagram sockets of ours among the descriptors that another process has passed.
+///
+/// # Safety
+/// A `struct msghdr` as `recvmsg` has left it.
+pub(crate) unsafe fn adopt_passed(message: &MessageHeader) {
+    if message.control.is_null() || message.control_len < CONTROL_HEADER {
+        return;
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        let header: ControlHeader = ptr::read_unaligned(message.control.cast());
+        if (header.level, header.kind) != (SOL_SOCKET, SCM_RIGHTS) {
+            return;
+        }
+        let len = header.len.min(message.control_len);
+        let count = len.saturating_sub(CONTROL_HEADER) / size_of::<Fd>();
+        let passed = message.control.add(CONTROL_HEADER).cast::<Fd>();
+        for index in 0..count {
+            program().adopt(ptr::read_unaligned(passed.add(index)));
+        }
+    }
 }
 
 /// The bytes of a vector.

@@ -51,7 +51,7 @@ struct Rights {
 }
 
 const CONTROL_HEADER: usize = 16;
-const SCM_RIGHTS: i32 = 1;
+pub(crate) const SCM_RIGHTS: i32 = 1;
 const MSG_CTRUNC: i32 = 8;
 const MSG_DONTWAIT: usize = 0x40;
 const MSG_NOSIGNAL: usize = 0x4000;

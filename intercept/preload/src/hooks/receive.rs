@@ -214,6 +214,10 @@ unsafe extern "C" fn recvmsg(fd: c_int, message: *mut u8, flags: c_int) -> isize
     let (name, room) = unsafe { ((*header).name, (*header).name_len) };
     // SAFETY: the program's arguments.
     let result = unsafe { next::recvmsg(fd, message, flags) };
+    if result >= 0 {
+        // SAFETY: the kernel has written what control data there is.
+        unsafe { frame::adopt_passed(&*header) };
+    }
     // SAFETY: the kernel has read the same vector, and has written the name.
     unsafe {
         let wanted = result != 0 || asks_for_bytes((*header).vector, (*header).vector_len);

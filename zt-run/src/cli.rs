@@ -177,7 +177,7 @@ pub(crate) struct Run {
         conflicts_with = "rm"
     )]
     pub restart: Option<Restart>,
-    /// All TCP goes to the LAN, none to the ordinary network, which UDP still uses
+    /// Everything but loopback goes to the LAN, nothing to the ordinary network
     #[arg(long)]
     pub isolated: bool,
     /// How long to wait for the address

@@ -99,7 +99,10 @@ fn is_internet_datagram(fd: Fd) -> bool {
         len.is_ok().then(|| i32::from_ne_bytes(value))
     };
     option(libc::SO_TYPE) == Some(libc::SOCK_DGRAM)
-        && matches!(option(libc::SO_DOMAIN), Some(libc::AF_INET | libc::AF_INET6))
+        && matches!(
+            option(libc::SO_DOMAIN),
+            Some(libc::AF_INET | libc::AF_INET6)
+        )
 }
 
 /// `connect`, `bind`.

@@ -141,8 +141,7 @@ impl Message {
             descriptors: Vec::new(),
             truncated: false,
         };
-        let (length, flags) =
-            receive(connection, &mut message.bytes, &mut message.descriptors)?;
+        let (length, flags) = receive(connection, &mut message.bytes, &mut message.descriptors)?;
         message.length = length;
         message.truncated = flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0;
         Ok(message)

@@ -16,15 +16,15 @@ shared_lib:
 	tests/prepare.sh build
 	mkdir -p build
 	$(CARGO) build --locked --profile preload -p ztintercept
-	install -m 755 $(TARGET)/preload/libztintercept.so build/
+	install -C -m 755 $(TARGET)/preload/libztintercept.so build/
 	$(STATIC) -p zerotier-sdk-service
-	install -m 755 $(TARGET)/$(HOST)/release/zerotier-sdk-service build/
+	install -C -m 755 $(TARGET)/$(HOST)/release/zerotier-sdk-service build/
 	ln -sf zerotier-sdk-service build/zerotier-cli
 	ln -sf zerotier-sdk-service build/zerotier-idtool
 	$(STATIC) -p zt-launch
-	install -m 755 $(TARGET)/$(HOST)/release/zt-launch build/
+	install -C -m 755 $(TARGET)/$(HOST)/release/zt-launch build/
 	ZT_PAYLOAD_DIR=$(CURDIR)/build $(STATIC) -p zt-run
-	install -m 755 $(TARGET)/$(HOST)/release/zt-run build/
+	install -C -m 755 $(TARGET)/$(HOST)/release/zt-run build/
 
 demo: shared_lib
 	tests/demo.sh

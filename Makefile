@@ -32,12 +32,12 @@ demo: shared_lib
 test: shared_lib
 	tests/prepare.sh
 	$(CARGO) test --locked --workspace --exclude ztintercept --exclude zt-tests
-	$(CARGO) test --locked -p zt-tests -- --test-threads=1 $(if $(ZT_ONE),--include-ignored)
+	$(CARGO) test --locked -p zt-tests $(if $(ZT_ONE),--features stock) -- --test-threads=1
 
 check:
 	tests/prepare.sh build
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --exclude ztintercept --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --exclude ztintercept --all-targets --all-features -- -D warnings
 	$(CARGO) clippy --locked --profile preload -p ztintercept -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --exclude ztintercept --no-deps
 	$(CARGO) check --locked --manifest-path fuzz/Cargo.toml

@@ -1,68 +1,15 @@
 //! The same UDP program on the kernel's network and on the LAN: the two traces must be equal.
 
-use serde_json::Value;
 use std::process::Command;
 use std::time::Duration;
-use zt_tests::{Daemon, Lab, Service, ServiceOptions, program, run, wait_for};
+use zt_tests::traces::{PORT, Way, assert_same_traces, serve};
+use zt_tests::{Lab, Service, ServiceOptions, program, run, wait_for};
 
-const PORT: &str = "23000";
-
-/// Runs the server with `server` and the client with `client` and returns the client's traces.
-fn traces(
-    mut server: Command,
-    mut client: Command,
-    address: &str,
-    log: &std::path::Path,
-) -> serde_json::Map<String, Value> {
-    server
-        .args(["-u".as_ref(), program("datagrams.py").as_os_str()])
-        .args(["server", "0.0.0.0", PORT]);
-    let server = Daemon::start(server, log);
-    wait_for("the server", Duration::from_secs(5), || {
-        server.log().contains("listening").then_some(())
-    });
-    client
-        .arg(program("datagrams.py"))
-        .args(["client", address, PORT]);
-    let text = run(client, Duration::from_secs(120)).expect_ok("the client");
-    match serde_json::from_str(&text) {
-        Ok(Value::Object(traces)) => traces,
-        other => panic!("{other:?}: {text}"),
-    }
-}
+const SCRIPT: &str = "datagrams.py";
 
 #[test]
 fn a_udp_program_sees_on_the_lan_what_it_sees_on_the_kernels_network() {
-    let lab = Lab::new();
-    let (root, a, b) = (lab.host(), lab.host(), lab.host());
-    let kernel = traces(
-        a.command("python3"),
-        b.command("python3"),
-        a.address(),
-        &a.dir().join("kernel.log"),
-    );
-
-    let (lan, network) = Service::start_lan(&root, "10.147.20");
-    let (service_a, address) = Service::start_member(&a, &lan, &network);
-    let (service_b, _) = Service::start_member(&b, &lan, &network);
-    let ours = traces(
-        service_a.intercepted(&network, "python3"),
-        service_b.intercepted(&network, "python3"),
-        &address,
-        &a.dir().join("lan.log"),
-    );
-
-    let differences: Vec<String> = kernel
-        .iter()
-        .filter(|(case, trace)| ours.get(*case) != Some(trace))
-        .map(|(case, trace)| format!("{case}:\n  kernel {trace}\n  LAN    {}", ours[case]))
-        .collect();
-    assert!(
-        kernel.len() >= 30,
-        "the client played {} cases",
-        kernel.len()
-    );
-    assert!(differences.is_empty(), "{}", differences.join("\n"));
+    assert_same_traces(SCRIPT, Way::Library, None, &[]);
 }
 
 /// A server on the wildcard address is reached by its container's own network too.
@@ -73,18 +20,12 @@ fn a_wildcard_server_serves_both_networks() {
     let (lan, network) = Service::start_lan(&root, "10.147.20");
     let (service_a, address) = Service::start_member(&a, &lan, &network);
     let (service_b, _) = Service::start_member(&b, &lan, &network);
-    let mut server = service_a.intercepted(&network, "python3");
-    server
-        .args(["-u".as_ref(), program("datagrams.py").as_os_str()])
-        .args(["server", "0.0.0.0", PORT]);
-    let server = Daemon::start(server, &a.dir().join("server.log"));
-    wait_for("the server", Duration::from_secs(5), || {
-        server.log().contains("listening").then_some(())
-    });
+    let python = service_a.intercepted(&network, "python3");
+    let _server = serve(SCRIPT, python, &a.dir().join("server.log"));
     let cases = ["unconnected_echo", "sizes", "many_sockets", "packet_info"];
     let play = |mut client: Command, at: &str| {
         client
-            .arg(program("datagrams.py"))
+            .arg(program(SCRIPT))
             .args(["client", at, PORT])
             .args(cases);
         run(client, Duration::from_secs(60)).expect_ok("the client")
@@ -103,21 +44,15 @@ fn a_server_is_served_by_the_next_service() {
     let (lan, network) = Service::start_lan(&root, "10.147.20");
     let (mut service_a, address) = Service::start_member(&a, &lan, &network);
     let (service_b, _) = Service::start_member(&b, &lan, &network);
-    let mut server = service_a.intercepted(&network, "python3");
-    server
-        .args(["-u".as_ref(), program("datagrams.py").as_os_str()])
-        .args(["server", "0.0.0.0", PORT]);
-    let server = Daemon::start(server, &a.dir().join("server.log"));
-    wait_for("the server", Duration::from_secs(5), || {
-        server.log().contains("listening").then_some(())
-    });
+    let python = service_a.intercepted(&network, "python3");
+    let _server = serve(SCRIPT, python, &a.dir().join("server.log"));
     service_a.daemon().stop();
     drop(service_a);
     let again = Service::start(&a, &ServiceOptions::default());
     assert_eq!(again.wait_address(&network), address);
     let play = |mut client: Command, at: &str| {
         client
-            .arg(program("datagrams.py"))
+            .arg(program(SCRIPT))
             .args(["client", at, PORT, "unconnected_echo"]);
         let text = run(client, Duration::from_secs(20)).expect_ok("the client");
         (!text.contains("failed")).then_some(())

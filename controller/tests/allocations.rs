@@ -2,49 +2,20 @@
 //! ordinary network, outward and inward.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../protocol/tests/support/counting.rs"]
+mod counting;
 #[allow(dead_code, reason = "shared with the tests of the LAN")]
 #[path = "lan/net.rs"]
 mod net;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::Duration;
 
+use counting::ALLOCATIONS;
 use net::{A, B, Lan};
 use serde_json::json;
 use zt_protocol::NetworkId;
 use zt_protocol::vl1::LocalSocket;
 use zt_protocol::vl2::ETHERTYPE_IPV4;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-/// Counts what this thread allocates.
-struct Counting;
-
-// SAFETY: every call is passed on to the system allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller keeps the contract of `realloc`.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const FRAMES: usize = 20;
 const LEN: usize = 2_800;

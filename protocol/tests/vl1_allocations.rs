@@ -1,10 +1,11 @@
 //! The hot path of VL1, a FRAME between peers with a direct path, allocates nothing.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "support/counting.rs"]
+mod counting;
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use counting::ALLOCATIONS;
 use std::net::SocketAddr;
 use std::time::Duration;
 use support::Session;
@@ -12,36 +13,6 @@ use zt_protocol::identity::SecretKey;
 use zt_protocol::vl1::{LocalSocket, Scratch, Vl1};
 use zt_protocol::world::Root;
 use zt_protocol::{Time, Verb, World};
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-/// Counts what this thread allocates.
-struct Counting;
-
-// SAFETY: every call is passed on to the system allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller keeps the contract of `realloc`.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const SOCKET: LocalSocket = LocalSocket(0);
 

@@ -11,6 +11,7 @@ mod host;
 mod process;
 mod service;
 mod stock;
+pub mod traces;
 mod usage;
 
 pub use host::{Host, Lab};

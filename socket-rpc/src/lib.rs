@@ -39,8 +39,9 @@
 //!   `plug` bytes that the request announced, and answers when `wait` is set. The drain makes the half writable:
 //!   `POLLOUT`, and an edge for edge-triggered epoll. Whatever follows the plug is the program's data.
 //! - **Refused, unreachable, timed out**: the service writes [`State::Failed`] with the errno into the entry, closes
-//!   its half *with the plug unread*, and only then answers when `wait` is set. The kernel reports `IN|OUT|ERR|HUP` and
-//!   `ECONNRESET` on the program's half, which the library turns into the entry's errno.
+//!   its half *with the plug unread*, and only then answers when `wait` is set. The kernel reports `IN|ERR|HUP`, a
+//!   moment later (when it has thrown the plug away) `OUT` too, and `ECONNRESET` on the program's half, which the
+//!   library turns into the entry's errno.
 //!
 //! A program may close the control connection of a waiting connect at any time (a signal): the attempt goes on.
 //!

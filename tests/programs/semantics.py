@@ -164,7 +164,14 @@ def non_blocking_refused(peer, absent):
     trace = [name(s.connect_ex((peer[0], peer[1] + 1)))]
     poll = select.poll()
     poll.register(s, select.POLLOUT)
-    trace.append([bool(e & select.POLLOUT) and bool(e & select.POLLERR) for _, e in poll.poll(5000)])
+    # A refused pair reports its error a moment before it is writable.
+    wanted = select.POLLOUT | select.POLLERR
+    for _ in range(1000):
+        events = poll.poll(5000)[0][1] & wanted
+        if events == wanted:
+            break
+        time.sleep(0.001)
+    trace.append(events)
     trace.append(name(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))
     return trace
 

@@ -22,6 +22,8 @@ impl<K: Kernel> Program<'_, K> {
     }
 
     fn local_name_step(&self, fd: Fd) -> Step<SockAddr> {
+        // The peer's name first: on a foreign descriptor that one call is all it costs.
+        let name = self.own(fd).ok_or(Reason::NotOurs)?;
         // The program's half of a pair has no name, or a home: whatever has another one is not ours.
         let mut buffer = [0; UNIX_LEN];
         let len = self.kernel.local_name(fd, &mut buffer)?;
@@ -29,7 +31,6 @@ impl<K: Kernel> Program<'_, K> {
         if !unnamed && Home::from_address(buffer.get(..len).unwrap_or_default()).is_none() {
             return Err(Reason::NotOurs.into());
         }
-        let name = self.own(fd).ok_or(Reason::NotOurs)?;
         let entry = self.entry(name.id).ok_or(Errno(ENOTCONN))?;
         Ok(encode(
             entry.local.unwrap_or(wildcard(entry.family, 0)),

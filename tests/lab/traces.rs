@@ -19,6 +19,8 @@ pub enum Way {
     Library,
     /// By `zt-launch`.
     Launcher,
+    /// By the preload library, both programs on one service.
+    OneService,
 }
 
 /// Starts the server of a script of `tests/programs` and waits until it listens.
@@ -72,12 +74,15 @@ pub fn assert_same_traces(script: &str, way: Way, absent: Option<u8>, excepted: 
     let (service_a, address) = Service::start_member(&a, &lan, &network);
     let (service_b, _) = Service::start_member(&b, &lan, &network);
     let python = |service: &Service<'_>| match way {
-        Way::Library => service.intercepted(&network, "python3"),
+        Way::Library | Way::OneService => service.intercepted(&network, "python3"),
         Way::Launcher => service.launched(&network, "python3"),
     };
     let ours = played(
         python(&service_a),
-        python(&service_b),
+        match way {
+            Way::OneService => python(&service_a),
+            _ => python(&service_b),
+        },
         &address,
         "lan.log",
         &cases,

@@ -117,7 +117,7 @@ pub(crate) const IPERF: Application = Application {
     name: "iperf3",
     version: &["iperf3", "--version"],
     way: Way::Library,
-    done: "TCP with one stream and four, TCP reverse, UDP, UDP reverse",
+    done: "TCP with one stream and four, with buffers of a chosen size, TCP reverse, UDP, UDP reverse",
     result: WORKS,
 };
 

@@ -18,7 +18,11 @@ fn iperf3() {
     on_a_lan(&IPERF, |a, b| {
         let server = a.start("iperf3", a.with("iperf3 -s --forceflush"));
         prints(&server, "Server listening");
-        for (options, megabytes) in [("-n 64M", 64.0), ("-n 64M -R", 64.0), ("-n 64M -P 4", 64.0)] {
+        for (options, megabytes) in [
+            ("-n 64M", 64.0),
+            ("-n 64M -R", 64.0),
+            ("-n 64M -P 4 -w 128K", 64.0),
+        ] {
             let report = measure(b, a, options);
             for end in ["sent", "received"] {
                 let bytes = number(&report, &format!("/end/sum_{end}/bytes"));

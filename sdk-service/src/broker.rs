@@ -15,7 +15,9 @@ mod counters;
 mod datagram;
 mod datagrams;
 mod descriptor;
+mod direct;
 mod disposal;
+mod lifetimes;
 mod listener;
 mod listening;
 mod native;
@@ -43,7 +45,9 @@ pub(crate) use budget::Budget;
 use control::{Accepted, Call, ControlSocket};
 use counters::Counters;
 use datagram::Datagram;
+use direct::Arrival;
 use disposal::Disposal;
+use lifetimes::Lifetimes;
 use listener::Listener;
 use stream::{Stream, Verdict};
 
@@ -69,6 +73,8 @@ pub(crate) struct Broker {
     streams: Slots<Stream>,
     listeners: Slots<Listener>,
     datagrams: Slots<Datagram>,
+    /// Ends of pairs that two programs hold by themselves.
+    direct: Lifetimes,
     by_id: HashMap<Id, Socket>,
     by_flow: HashMap<FlowId, Owner>,
     by_listener: HashMap<ListenerId, Key>,
@@ -97,6 +103,16 @@ enum Socket {
     Stream(Key),
     Listener(Key),
     Datagram(Key),
+    /// One end of a pair that two programs hold: nothing here moves its bytes.
+    Direct,
+}
+
+/// A connection that the program was not told of yet.
+enum Pending {
+    /// From the LAN.
+    Flow(FlowId),
+    /// From a program of this service.
+    Direct(Arrival),
 }
 
 /// Whose flow it is.
@@ -126,6 +142,7 @@ impl Broker {
             streams: Slots::new(),
             listeners: Slots::new(),
             datagrams: Slots::new(),
+            direct: Lifetimes::default(),
             by_id: HashMap::new(),
             by_flow: HashMap::new(),
             by_listener: HashMap::new(),
@@ -231,6 +248,7 @@ impl Broker {
                 Some(Socket::Stream(key)) => self.run_stream(turn, key),
                 Some(Socket::Listener(key)) => self.run_listener(turn, key),
                 Some(Socket::Datagram(key)) => self.run_datagram(turn, key),
+                Some(Socket::Direct) => {}
                 None => break,
             }
         }
@@ -397,6 +415,7 @@ impl Broker {
                 .get_mut(key)
                 .map(|listener| &mut listener.queued),
             Socket::Datagram(key) => self.datagrams.get_mut(key).map(|socket| &mut socket.queued),
+            Socket::Direct => None,
         };
         if let Some(queued) = queued
             && !*queued

@@ -20,7 +20,7 @@
 //! | request | descriptors | reply |
 //! |---|---|---|
 //! | [`Hello`](Request::Hello) | – | [`Reply::Hello`] with the table's memory file attached |
-//! | [`Connect`](Request::Connect) | service half of a `STREAM` pair | none, or [`Reply::Done`] / [`Reply::Failed`] when `wait` is set |
+//! | [`Connect`](Request::Connect) | service half of a `STREAM` pair; for one of the service's own addresses then the program's half | none, or [`Reply::Done`] / [`Reply::Failed`] when `wait` is set |
 //! | [`Bind`](Request::Bind) | service half of a `SEQPACKET` pair | [`Reply::Done`] with the bound address, or [`Reply::Failed`] |
 //! | [`Listen`](Request::Listen) | none (the id is bound already); or the service half of a `SEQPACKET` pair, then, if `kernel_listener`, the program's own listening kernel socket | [`Reply::Done`] with the bound address, or [`Reply::Failed`] |
 //! | [`OpenDatagram`](Request::OpenDatagram) | service half of a `SEQPACKET` pair, then, if `kernel_socket`, the program's own UDP socket | [`Reply::Done`] with the bound address, or [`Reply::Failed`] |
@@ -44,6 +44,12 @@
 //!   library turns into the entry's errno.
 //!
 //! A program may close the control connection of a waiting connect at any time (a signal): the attempt goes on.
+//!
+//! # Two programs of one service
+//! For a connection to one of its own addresses the service may give the half that was meant for it to the program that
+//! accepts, in blocking mode, after it took the plug out and gave the *other* half a name of its own: so each program
+//! knows its descriptor by the name of the other one's. From then on the service has no part in it; the entries of both
+//! ends stay while they are open.
 //!
 //! # What the service sees on its half of a stream
 //! | on the service's half | meaning | on the LAN |

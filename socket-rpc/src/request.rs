@@ -37,7 +37,8 @@ pub enum Request {
 /// The most bytes of a plug: several times what the kernel lets wait in a pair.
 pub const MAX_PLUG: u32 = 1 << 20;
 
-/// Opens a connection whose program's half is plugged already.
+/// Opens a connection whose program's half is plugged already. To one of the service's own addresses the program's half
+/// is attached as second descriptor: two programs of one service are then given the two ends of one pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connect {
     /// The new socket; its name is bound to the attached half.

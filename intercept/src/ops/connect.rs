@@ -177,12 +177,18 @@ impl<K: Kernel> Program<'_, K> {
                 plug,
                 options: attempt.options,
             });
+            // With both halves the service can connect two of its programs without being in between.
+            let both = [pair.service, pair.ours];
+            let halves = if self.is_own(attempt.remote.ip()) {
+                &both[..]
+            } else {
+                &both[..1]
+            };
             if attempt.nonblocking {
-                self.send_request(&request, &[pair.service]).map(|()| None)
+                self.send_request(&request, halves).map(|()| None)
             } else {
                 let limit: Timeval = self.timeout(fd, SO_SNDTIMEO_OLD);
-                self.exchange_connect(&request, &[pair.service], &limit)
-                    .map(Some)
+                self.exchange_connect(&request, halves, &limit).map(Some)
             }
         });
         self.kernel.close(pair.service);
@@ -225,6 +231,11 @@ impl<K: Kernel> Program<'_, K> {
                 .into())
             }
         }
+    }
+
+    /// Whether an address is one of the service's own on the LAN.
+    fn is_own(&self, ip: core::net::IpAddr) -> bool {
+        self.kernel.table().is_some_and(|table| table.is_own(ip))
     }
 
     /// The pending error of a connection, once: what `SO_ERROR` and a repeated `connect` report.

@@ -9,7 +9,7 @@ use zt_socket_rpc::{Accepted, Entry, Id, Kind as SocketKind, Name, Origin, State
 use super::descriptor;
 use super::listener::Push;
 use super::stream::{self, Stream};
-use super::{Broker, Owner, Socket, Turn};
+use super::{Broker, Owner, Pending, Socket, Turn};
 use crate::engine::reactor::{Interest, Kind, Ready};
 use crate::engine::slots::Key;
 
@@ -40,7 +40,7 @@ impl Broker {
             }
             return;
         };
-        listener.pending.push_back(flow);
+        listener.pending.push_back(Pending::Flow(flow));
         self.by_flow.insert(flow, Owner::Pending(key));
         self.enqueue(Socket::Listener(key));
     }
@@ -112,11 +112,18 @@ impl Broker {
     fn hold_next(&mut self, turn: &mut Turn<'_>, key: Key) -> Result<(), Stop> {
         loop {
             let listener = self.listeners.get_mut(key).ok_or(Stop::Empty)?;
-            let flow = *listener.pending.front().ok_or(Stop::Empty)?;
-            let held = self.adopt(turn, key, flow)?;
-            if let Some(listener) = self.listeners.get_mut(key) {
-                listener.pending.pop_front();
-            }
+            let held = match listener.pending.front().ok_or(Stop::Empty)? {
+                Pending::Flow(flow) => {
+                    let flow = *flow;
+                    self.adopt(turn, key, flow)?
+                }
+                Pending::Direct(_) => None,
+            };
+            let listener = self.listeners.get_mut(key).ok_or(Stop::Empty)?;
+            let held = match listener.pending.pop_front() {
+                Some(Pending::Direct(arrival)) => Some((arrival.record, arrival.descriptor)),
+                _ => held,
+            };
             // A connection may have ended meanwhile: then the next one is taken.
             if let (Some(held), Some(listener)) = (held, self.listeners.get_mut(key)) {
                 listener.held = Some(held);
@@ -176,7 +183,7 @@ impl Broker {
 
     /// A random id whose place in the table is near those of its neighbours, so that few pages of the
     /// table are touched.
-    fn fresh_id(&self) -> Id {
+    pub(super) fn fresh_id(&self) -> Id {
         loop {
             let mut bytes = [0; Id::LEN];
             if getrandom::fill(&mut bytes).is_err() {
@@ -215,10 +222,15 @@ impl Broker {
         self.by_id.remove(&listener.id);
         self.by_listener.remove(&listener.host_listener);
         self.table.remove(listener.id.tag());
-        for flow in listener.pending {
-            self.by_flow.remove(&flow);
-            if let Some(flow) = turn.host.flow(flow) {
-                flow.abort();
+        for pending in listener.pending {
+            match pending {
+                Pending::Flow(flow) => {
+                    self.by_flow.remove(&flow);
+                    if let Some(flow) = turn.host.flow(flow) {
+                        flow.abort();
+                    }
+                }
+                Pending::Direct(arrival) => self.refuse_direct(arrival),
             }
         }
     }

@@ -10,6 +10,7 @@ use zt_socket_rpc::{
 };
 
 use super::control::Call;
+use super::direct::Offer;
 use super::stream::{self, Connecting, Stream};
 use super::{Broker, Socket, Turn};
 use super::{descriptor, native};
@@ -46,21 +47,21 @@ impl Broker {
         };
         self.counters.requests += 1;
         let mut descriptors = message.descriptors.into_iter();
-        let (half, kernel) = (descriptors.next(), descriptors.next());
+        let (half, second) = (descriptors.next(), descriptors.next());
         match (request, half) {
             (Request::Connect(connect), Some(half)) => {
-                return self.connect(turn, uid, connect, half, connection);
+                return self.begin_connect(turn, uid, connect, half, second, connection);
             }
             (Request::Bind(bind), Some(half)) => {
                 let result = self.bind(turn, uid, &bind, half);
                 self.answer(&connection, result);
             }
             (Request::Listen(listen), half) => {
-                let result = self.listen(turn, uid, &listen, half, kernel);
+                let result = self.listen(turn, uid, &listen, half, second);
                 self.answer(&connection, result);
             }
             (Request::OpenDatagram(open), Some(half)) => {
-                let result = self.open_datagram(turn, uid, &open, half, kernel);
+                let result = self.open_datagram(turn, uid, &open, half, second);
                 self.answer(&connection, result);
             }
             (Request::ConnectDatagram(connect), _) => {
@@ -82,6 +83,43 @@ impl Broker {
             },
             Some(&self.table),
         );
+    }
+
+    /// Directly, if the other program is one of this service; over the LAN's host if not.
+    fn begin_connect(
+        &mut self,
+        turn: &mut Turn<'_>,
+        uid: u32,
+        connect: Connect,
+        half: OwnedFd,
+        own: Option<OwnedFd>,
+        connection: OwnedFd,
+    ) {
+        let half = match own {
+            Some(own) if !self.is_known(connect.id) => {
+                let offer = Offer {
+                    connect: &connect,
+                    uid,
+                    half,
+                    own,
+                };
+                match self.connect_direct(turn, offer, &connection) {
+                    Ok(()) => return self.disposal.hang_up(connection),
+                    Err(half) => half,
+                }
+            }
+            own => {
+                own.into_iter().for_each(|own| self.disposal.dispose(own));
+                half
+            }
+        };
+        self.connect(turn, uid, connect, half, connection);
+    }
+
+    fn is_known(&self, id: Id) -> bool {
+        id.tag() == 0
+            || self.by_id.contains_key(&id)
+            || self.table.reader().entry(id.tag()).is_some()
     }
 
     fn connect(
@@ -187,6 +225,7 @@ impl Broker {
                 }
                 (&mut socket.entry, None)
             }),
+            Some(Socket::Direct) => return self.set_direct_option(option),
             None => None,
         };
         let Some((entry, flow)) = entry else {
@@ -210,6 +249,7 @@ impl Broker {
             Some(&Socket::Stream(key)) => self.streams.get(key).map(|stream| stream.entry),
             Some(&Socket::Listener(key)) => self.listeners.get(key).map(|listener| listener.entry),
             Some(&Socket::Datagram(key)) => self.datagrams.get(key).map(|socket| socket.entry),
+            Some(Socket::Direct) => self.direct_entry(id),
             // It may have failed or been reset already.
             None => self.table.reader().entry(id.tag()),
         };
@@ -242,6 +282,13 @@ fn has_its_descriptors(request: &Request, descriptors: &[OwnedFd]) -> bool {
     let is_half = |half: &OwnedFd, kind, id| descriptor::is_named(half, Name { kind, id });
     match (request, descriptors) {
         (Request::Connect(connect), [half]) => is_half(half, SocketKind::Stream, connect.id),
+        (Request::Connect(connect), [half, own]) => {
+            let name = Name {
+                kind: SocketKind::Stream,
+                id: connect.id,
+            };
+            is_half(half, name.kind, name.id) && descriptor::is_other_half(own, name)
+        }
         (Request::Bind(bind), [half]) => is_half(half, SocketKind::Listener, bind.id),
         (Request::Listen(listen), []) => !listen.kernel_listener,
         (Request::Listen(listen), [half]) => {

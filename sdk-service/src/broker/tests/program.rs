@@ -75,6 +75,21 @@ impl Program {
         wait: bool,
         options: Options,
     ) -> (Connection, OwnedFd) {
+        self.connect_with(remote, wait, options, false)
+    }
+
+    /// The same with its own half attached too, as for an address of the service's own.
+    pub(crate) fn connect_here(&self, remote: SocketAddr, wait: bool) -> (Connection, OwnedFd) {
+        self.connect_with(remote, wait, Options::default(), true)
+    }
+
+    fn connect_with(
+        &self,
+        remote: SocketAddr,
+        wait: bool,
+        options: Options,
+        both: bool,
+    ) -> (Connection, OwnedFd) {
         let id = fresh_id();
         let (stream, half) = named_pair(SocketType::STREAM, Kind::Stream, id);
         let plug = plug(&stream);
@@ -87,7 +102,8 @@ impl Program {
             plug,
             options,
         });
-        let control = self.request(&request, &[half.as_fd()]);
+        let halves = [half.as_fd(), stream.as_fd()];
+        let control = self.request(&request, if both { &halves } else { &halves[..1] });
         let stream = UnixStream::from(stream);
         (Connection { stream, id }, control)
     }

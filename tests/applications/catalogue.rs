@@ -32,7 +32,7 @@ pub(crate) const NGINX: Application = Application {
     name: "nginx",
     version: &["nginx", "-v"],
     way: Way::Library,
-    done: "daemon with workers of another user: files, proxy to a server on the LAN, keep-alive, load by `ab` and `wrk`, reload under a download, client's address in the log",
+    done: "daemon with workers of another user and a listener for each: files, proxy to a server on the LAN, keep-alive, load by `ab` and `wrk`, reload under a download, client's address in the log",
     result: WORKS,
 };
 
@@ -85,7 +85,7 @@ pub(crate) const HAPROXY: Application = Application {
     name: "haproxy",
     version: &["haproxy", "-v"],
     way: Way::Library,
-    done: "daemon of another user before two servers on the LAN: HTTP and TCP, forwarded address, health checks take a server out and back in, load by `ab`",
+    done: "daemon of another user, in a root directory of its own, before two servers on the LAN: HTTP and TCP, forwarded address, health checks take a server out and back in, load by `ab`",
     result: WORKS,
 };
 

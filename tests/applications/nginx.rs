@@ -80,7 +80,7 @@ fn nginx() {
         let behind = Nginx::start(b, "from behind\n", upstream);
         let files = format!(
             "upstream behind {{ server {}:8081; keepalive 4; }}\n\
-             server {{ listen 8080; root html; keepalive_timeout 60;\n\
+             server {{ listen 8080 reuseport; root html; keepalive_timeout 60;\n\
              location /behind/ {{ proxy_pass http://behind/; proxy_http_version 1.1;\n\
              proxy_set_header Connection \"\"; }} }}",
             b.address()

@@ -3,6 +3,7 @@
 use crate::catalogue::HAPROXY;
 use crate::site::{SOON, Site, on_a_lan, prints};
 use std::collections::BTreeSet;
+use std::fs;
 use zt_tests::{Daemon, program, wait_for};
 
 fn behind(site: &Site<'_>, port: u16) -> Daemon {
@@ -19,8 +20,13 @@ fn haproxy() {
         let first = behind(b, 8081);
         let _second = behind(b, 8082);
         let folder = a.folder("haproxy");
+        // A root directory of its own, as in Debian's configuration, with the network's socket in it.
+        let jail = a.folder("haproxy/jail");
+        let inside = jail.join(a.socket().strip_prefix("/").expect("an absolute path"));
+        fs::create_dir_all(inside.parent().expect("a folder")).expect("folder");
+        fs::hard_link(a.socket(), &inside).expect("link of the socket");
         let conf = format!(
-            "global\n daemon\n maxconn 1000\n user haproxy\n group haproxy\n pidfile {folder}/pid\n\
+            "global\n chroot {jail}\n daemon\n maxconn 1000\n user haproxy\n group haproxy\n pidfile {folder}/pid\n\
              defaults\n mode http\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n\
              frontend web\n bind :8080\n default_backend two\n\
              backend two\n balance roundrobin\n option forwardfor\n option httpchk GET /\n\
@@ -28,6 +34,7 @@ fn haproxy() {
              server two {at}:8082 check inter 200ms fall 2 rise 1\n\
              listen raw\n mode tcp\n bind :8090\n server one {at}:8082\n",
             folder = folder.display(),
+            jail = jail.display(),
             at = b.address(),
         );
         let conf = a.write("haproxy/haproxy.cfg", conf);

@@ -53,6 +53,11 @@ impl Site<'_> {
         self.service.host()
     }
 
+    /// The service's socket for programs.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.service.socket(&self.network)
+    }
+
     /// A file or folder of this host.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.host().dir().join(name)

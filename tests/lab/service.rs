@@ -262,10 +262,15 @@ impl<'a> Service<'a> {
         })
     }
 
+    /// The socket for programs on `network`.
+    #[must_use]
+    pub fn socket(&self, network: &str) -> PathBuf {
+        self.sockets.join(format!("nc_{network}"))
+    }
+
     /// The environment variable that puts programs on `network`.
     fn network_variable(&self, network: &str) -> String {
-        let socket = self.sockets.join(format!("nc_{network}"));
-        format!("ZT_NC_NETWORK={}", socket.display())
+        format!("ZT_NC_NETWORK={}", self.socket(network).display())
     }
 
     /// `program` in this host with its sockets on `network`.

@@ -79,12 +79,15 @@ const CARRIED_DATAGRAM_OPTIONS: [(i32, i32); 16] = [
 /// `SO_BUF_LOCK`: the program has set `SO_SNDBUF`, `SO_RCVBUF`.
 pub(crate) const SNDBUF_LOCK: u8 = 1;
 const RCVBUF_LOCK: u8 = 2;
+/// The smallest send buffer that Linux allows is what a listener has for which the program has chosen none: more than
+/// this, which is above it (4,608), was chosen.
+pub(crate) const SMALLEST_BUFFER: i32 = 5_000;
 
 impl<K: Kernel> Program<'_, K> {
     /// The family of a TCP socket over IPv4 or IPv6.
     pub(crate) fn tcp_family(&self, fd: Fd) -> Step<Family> {
-        // `SO_PROTOCOL` tells TCP from UDP, raw and Unix sockets at once; anything else is not for us.
-        self.family_of_protocol(fd, IPPROTO_TCP, Reason::NotTcp)
+        // Of several paths a LAN has one: Go listens with multipath TCP by default, and expects plain TCP at times.
+        self.family_of_protocols(fd, &[IPPROTO_TCP, IPPROTO_MPTCP], Reason::NotTcp)
     }
 
     /// The family of a UDP socket over IPv4 or IPv6.
@@ -93,12 +96,14 @@ impl<K: Kernel> Program<'_, K> {
         if !self.datagrams.has_place(fd) {
             return Err(Reason::NotUdp.into());
         }
-        self.family_of_protocol(fd, IPPROTO_UDP, Reason::NotUdp)
+        self.family_of_protocols(fd, &[IPPROTO_UDP], Reason::NotUdp)
     }
 
-    fn family_of_protocol(&self, fd: Fd, protocol: i32, otherwise: Reason) -> Step<Family> {
-        if self.int_option(fd, SOL_SOCKET, SO_PROTOCOL) != Ok(protocol) {
-            return Err(otherwise.into());
+    /// `SO_PROTOCOL` tells TCP from UDP, raw and Unix sockets at once; anything else is not for us.
+    fn family_of_protocols(&self, fd: Fd, protocols: &[i32], otherwise: Reason) -> Step<Family> {
+        match self.int_option(fd, SOL_SOCKET, SO_PROTOCOL) {
+            Ok(protocol) if protocols.contains(&protocol) => {}
+            _ => return Err(otherwise.into()),
         }
         match self.int_option(fd, SOL_SOCKET, SO_DOMAIN) {
             Ok(domain) if domain == i32::from(AF_INET) => Ok(Family::V4),
@@ -108,10 +113,14 @@ impl<K: Kernel> Program<'_, K> {
     }
 
     /// The TCP state of a kernel socket.
-    pub(crate) fn tcp_state(&self, fd: Fd) -> Result<u8, Errno> {
+    pub(crate) fn tcp_state(&self, fd: Fd) -> Step<u8> {
         let mut state = [0];
-        self.kernel.option(fd, SOL_TCP, TCP_INFO, &mut state)?;
-        Ok(state[0])
+        match self.kernel.option(fd, SOL_TCP, TCP_INFO, &mut state) {
+            Ok(_) => Ok(state[0]),
+            // An older kernel does not say it of multipath TCP.
+            Err(Errno(EOPNOTSUPP)) => Err(Reason::NotTcp.into()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// The bound address of a kernel socket of this family.
@@ -158,23 +167,31 @@ impl<K: Kernel> Program<'_, K> {
                 let _ = self.kernel.set_option(onto, SOL_SOCKET, name, &time);
             }
         }
-        let mut locks = [0; 4];
-        if self
-            .kernel
-            .option(from, SOL_SOCKET, SO_BUF_LOCK, &mut locks)
-            .is_err()
-        {
-            return;
-        }
+        self.carry_buffers_over(from, onto);
+    }
+
+    /// The buffer sizes only: what a connection inherits from its listener.
+    pub(crate) fn carry_buffers_over(&self, from: Fd, onto: Fd) {
+        let locks = self.buffer_locks(from);
         for (name, lock) in [(SO_SNDBUF, SNDBUF_LOCK), (SO_RCVBUF, RCVBUF_LOCK)] {
-            if locks[0] & lock != 0
+            if locks & lock != 0
                 && let Ok(doubled) = self.int_option(from, SOL_SOCKET, name)
+                && doubled > SMALLEST_BUFFER
             {
                 // The kernel doubles what it is given.
                 let _ =
                     self.kernel
                         .set_option(onto, SOL_SOCKET, name, &(doubled / 2).to_ne_bytes());
             }
+        }
+    }
+
+    /// Which buffers have a size that was chosen.
+    pub(crate) fn buffer_locks(&self, fd: Fd) -> u8 {
+        let mut locks = [0; 4];
+        match self.kernel.option(fd, SOL_SOCKET, SO_BUF_LOCK, &mut locks) {
+            Ok(_) => locks[0],
+            Err(_) => 0,
         }
     }
 

@@ -22,6 +22,7 @@ mod listener;
 mod listening;
 mod native;
 mod outcomes;
+mod ports;
 mod requests;
 mod stream;
 
@@ -34,7 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use zt_netstack::{FlowId, Host, HostEvent, Instant, ListenerId, UdpId};
+use zt_netstack::{FlowId, Host, HostEvent, Instant, UdpId};
 use zt_protocol::NetworkId;
 use zt_socket_rpc::table::StateTable;
 use zt_socket_rpc::{Id, Prefix};
@@ -49,6 +50,7 @@ use direct::Arrival;
 use disposal::Disposal;
 use lifetimes::Lifetimes;
 use listener::Listener;
+use ports::Ports;
 use stream::{Stream, Verdict};
 
 /// Control connections served before bytes are moved again.
@@ -77,7 +79,8 @@ pub(crate) struct Broker {
     direct: Lifetimes,
     by_id: HashMap<Id, Socket>,
     by_flow: HashMap<FlowId, Owner>,
-    by_listener: HashMap<ListenerId, Key>,
+    /// Whose the ports of the host are.
+    ports: Ports,
     by_udp: HashMap<UdpId, Key>,
     runnable: VecDeque<Socket>,
     /// Connections to ourselves that are up: programs hear of one after its other end is in the queue of
@@ -145,7 +148,7 @@ impl Broker {
             direct: Lifetimes::default(),
             by_id: HashMap::new(),
             by_flow: HashMap::new(),
-            by_listener: HashMap::new(),
+            ports: Ports::default(),
             by_udp: HashMap::new(),
             runnable: VecDeque::new(),
             up: Vec::new(),

@@ -11,6 +11,7 @@ pub const SOCK_SEQPACKET: i32 = 5;
 pub const SOCK_NONBLOCK: i32 = 0o4000;
 pub const SOCK_CLOEXEC: i32 = 0o2_000_000;
 pub const IPPROTO_TCP: i32 = 6;
+pub const IPPROTO_MPTCP: i32 = 262;
 pub const IPPROTO_UDP: i32 = 17;
 
 pub const SOL_IP: i32 = 0;

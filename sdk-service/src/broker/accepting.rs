@@ -32,7 +32,7 @@ impl Broker {
         listener: ListenerId,
         flow: FlowId,
     ) {
-        let key = self.by_listener.get(&listener).copied();
+        let key = self.next_listener(listener);
         let Some((key, listener)) = key.and_then(|key| Some((key, self.listeners.get_mut(key)?)))
         else {
             if let Some(flow) = turn.host.flow(flow) {
@@ -75,7 +75,37 @@ impl Broker {
         let full = listener.entry.state == State::Listening && listener.is_full();
         if full != listener.full {
             listener.full = full;
-            turn.host.set_listener_full(listener.host_listener, full);
+            let port = listener.host_listener;
+            self.tell_room(turn, port);
+        }
+    }
+
+    /// Whose turn it is to get a connection: of those that listen on a port, one with room before one without.
+    pub(super) fn next_listener(&mut self, port: ListenerId) -> Option<Key> {
+        let listeners = &self.listeners;
+        let listening = |key| {
+            let listener = listeners.get(key);
+            listener.filter(|listener| listener.entry.state == State::Listening)
+        };
+        self.ports
+            .turn(port, |key| listening(key).is_some_and(|it| !it.is_full()))
+            .or_else(|| self.ports.turn(port, |key| listening(key).is_some()))
+    }
+
+    /// Tells the host how many connections may wait on a port, and whether there is no room for more.
+    pub(super) fn tell_room(&self, turn: &mut Turn<'_>, port: ListenerId) {
+        let keys = self.ports.keys(port).iter();
+        let (mut backlog, mut full) = (0, true);
+        for listener in keys.filter_map(|key| self.listeners.get(*key)) {
+            if listener.entry.state == State::Listening {
+                backlog += listener.backlog;
+                full &= listener.full;
+            }
+        }
+        // A port that is only kept refuses.
+        if backlog > 0 {
+            turn.host.set_backlog(port, backlog);
+            turn.host.set_listener_full(port, full);
         }
     }
 
@@ -218,9 +248,12 @@ impl Broker {
         if let Some((_, descriptor)) = listener.held {
             self.disposal.dispose(descriptor);
         }
-        turn.host.unlisten(listener.host_listener);
         self.by_id.remove(&listener.id);
-        self.by_listener.remove(&listener.host_listener);
+        if self.ports.remove(listener.host_listener, key) {
+            turn.host.unlisten(listener.host_listener);
+        } else {
+            self.tell_room(turn, listener.host_listener);
+        }
         self.table.remove(listener.id.tag());
         for pending in listener.pending {
             match pending {

@@ -120,7 +120,7 @@ impl Broker {
         connect: &Connect,
     ) -> Option<(Key, SocketAddr, Lease)> {
         let listener = turn.host.listener_at(connect.remote)?;
-        let key = *self.by_listener.get(&listener)?;
+        let key = self.next_listener(listener)?;
         let listener = self.listeners.get(key)?;
         // The two will share the flags of one open file: that is for programs that trust each other.
         let trusted = uid == listener.uid || uid == 0;

@@ -3,6 +3,7 @@
 mod datagrams;
 mod direct;
 pub(crate) mod program;
+mod sharing;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -115,6 +115,17 @@ impl Program {
         backlog: u16,
         kernel: Option<BorrowedFd<'_>>,
     ) -> (Listening, OwnedFd) {
+        self.listen_with(local, backlog, kernel, Options::default())
+    }
+
+    /// The same with options.
+    pub(crate) fn listen_with(
+        &self,
+        local: SocketAddr,
+        backlog: u16,
+        kernel: Option<BorrowedFd<'_>>,
+        options: Options,
+    ) -> (Listening, OwnedFd) {
         let id = fresh_id();
         let (fd, half) = named_pair(SocketType::SEQPACKET, Kind::Listener, id);
         let request = Request::Listen(Listen {
@@ -123,7 +134,7 @@ impl Program {
             family: Family::V4,
             backlog,
             kernel_listener: kernel.is_some(),
-            options: Options::default(),
+            options,
         });
         let descriptors: Vec<BorrowedFd<'_>> = [half.as_fd()].into_iter().chain(kernel).collect();
         let control = self.request(&request, &descriptors);

@@ -60,9 +60,9 @@ impl<K: Kernel> Program<'_, K> {
         }
     }
 
-    /// Fills the program's half of a stream, whose buffer is made small for it: how many bytes. It polls and sends as
-    /// a connecting socket does until the service has taken them out.
-    pub(crate) fn plug_stream(&self, ours: Fd) -> Result<u32, Errno> {
+    /// Fills the program's half of a stream: how many bytes. It polls and sends as a connecting socket does until the
+    /// service has taken them out. Its buffer is made small for it if it can be made large again.
+    pub(crate) fn plug_stream(&self, ours: Fd, narrow: bool) -> Result<u32, Errno> {
         let mut locks = [0; 4];
         // A size that the program has chosen stays.
         let chosen = self
@@ -70,7 +70,7 @@ impl<K: Kernel> Program<'_, K> {
             .option(ours, SOL_SOCKET, SO_BUF_LOCK, &mut locks)
             .is_ok()
             && locks[0] & SNDBUF_LOCK != 0;
-        if !chosen {
+        if narrow && !chosen {
             self.kernel.set_option(
                 ours,
                 SOL_SOCKET,

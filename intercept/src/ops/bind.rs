@@ -12,8 +12,16 @@ use crate::outcome::{Outcome, Reason, Step};
 use crate::sockaddr::{Given, parse};
 
 /// How long a port that is in use may take to become free.
-const RELEASE_ATTEMPTS: u32 = 20;
-const RELEASE_PAUSE_MS: i32 = 1;
+const RELEASE_PAUSES_MS: [i32; 40] = {
+    let mut pauses = [1; 40];
+    let mut late = 20;
+    // A busy machine.
+    while late < pauses.len() {
+        pauses[late] = 10;
+        late += 1;
+    }
+    pauses
+};
 
 impl<K: Kernel> Program<'_, K> {
     /// `bind(fd, address)`.
@@ -61,11 +69,11 @@ impl<K: Kernel> Program<'_, K> {
     /// a port that its program has just closed gets a moment to become free.
     pub(crate) fn bind_kernel(&self, fd: Fd, address: &[u8]) -> Result<(), Errno> {
         let mut bound = self.kernel.bind(fd, address);
-        for _ in 0..RELEASE_ATTEMPTS {
+        for pause in RELEASE_PAUSES_MS {
             if bound != Err(Errno(EADDRINUSE)) || !matches!(self.lan(), Lan::Up(_)) {
                 break;
             }
-            self.kernel.sleep(RELEASE_PAUSE_MS);
+            self.kernel.sleep(pause);
             bound = self.kernel.bind(fd, address);
         }
         bound

@@ -167,7 +167,9 @@ impl<K: Kernel> Program<'_, K> {
     fn attempt(&self, fd: Fd, attempt: &Attempt) -> Step<i32> {
         let pair = self.new_pair(Kind::Stream, SOCK_STREAM, attempt.nonblocking)?;
         self.carry_over(fd, pair.ours);
-        let sent = self.plug_stream(pair.ours).and_then(|plug| {
+        // A blocking attempt ends within this call.
+        let narrow = !attempt.nonblocking || self.kernel.keeps_descriptors();
+        let sent = self.plug_stream(pair.ours, narrow).and_then(|plug| {
             let request = Request::Connect(Connect {
                 id: pair.id,
                 remote: attempt.remote,

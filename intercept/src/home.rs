@@ -14,7 +14,7 @@ use zt_socket_rpc::{
 
 use crate::Program;
 use crate::kernel::{Errno, Fd, Kernel};
-use crate::lan::Lan;
+use crate::lan::{Lan, Mode};
 use crate::own::UNIX_LEN;
 use crate::sockaddr::encode;
 
@@ -213,6 +213,10 @@ impl<K: Kernel> Program<'_, K> {
             self.kernel
                 .set_option(fd, level, name, &i32::from(on).to_ne_bytes())
         };
+        if self.settings.mode() == Mode::Isolated && !self.confine(fd) {
+            self.kernel.close(fd);
+            return Err(Errno(EACCES));
+        }
         let made = flag(SOL_SOCKET, SO_REUSEADDR, true)
             .and_then(|()| flag(SOL_SOCKET, SO_REUSEPORT, home.reuse_port))
             .and_then(|()| match home.family {

@@ -2,12 +2,13 @@
 
 use core::net::SocketAddr;
 
-use zt_socket_rpc::linux::{EACCES, EADDRINUSE, EADDRNOTAVAIL, EINVAL, SOCK_SEQPACKET};
+use zt_socket_rpc::linux::{EACCES, EADDRINUSE, EADDRNOTAVAIL, EINVAL, SOCK_SEQPACKET, SOL_SOCKET};
 use zt_socket_rpc::{Bind, Kind, Reply, Request};
 
 use crate::Program;
 use crate::kernel::{Errno, Fd, Kernel};
 use crate::lan::{Lan, Mode, is_loopback};
+use crate::ops::options::SO_BINDTODEVICE;
 use crate::outcome::{Outcome, Reason, Step};
 use crate::sockaddr::{Given, parse};
 
@@ -44,7 +45,7 @@ impl<K: Kernel> Program<'_, K> {
             return self.bind_datagram(fd, family, address, at);
         }
         let wildcard = at.address.ip().is_unspecified();
-        if self.settings.mode() == Mode::Isolated {
+        if self.settings.mode() == Mode::Isolated && !(wildcard && self.confine(fd)) {
             return self.bind_lan(fd, at.address);
         }
         if !wildcard {
@@ -63,6 +64,14 @@ impl<K: Kernel> Program<'_, K> {
             },
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// In isolated mode: keeps what a kernel socket hears of the container's own network to its loopback. False where
+    /// the kernel has that as a privilege (before Linux 5.7); such a socket is on the LAN only.
+    pub(crate) fn confine(&self, fd: Fd) -> bool {
+        self.kernel
+            .set_option(fd, SOL_SOCKET, SO_BINDTODEVICE, b"lo\0")
+            .is_ok()
     }
 
     /// Binds on the kernel's network. A listener that was handed over lives until the service has heard of its end; so

@@ -22,6 +22,8 @@ impl<K: Kernel> Program<'_, K> {
     }
 
     fn local_name_step(&self, fd: Fd) -> Step<SockAddr> {
+        // The peer's name first: on a foreign descriptor that one call is all it costs.
+        let name = self.own(fd).ok_or(Reason::NotOurs)?;
         // The program's half of a pair has no name, or a home, or that of the other program's half: whatever has
         // another one is not ours.
         let mut buffer = [0; UNIX_LEN];
@@ -31,7 +33,6 @@ impl<K: Kernel> Program<'_, K> {
         if !unnamed && Home::from_address(address).is_none() && own_name(address).is_none() {
             return Err(Reason::NotOurs.into());
         }
-        let name = self.own(fd).ok_or(Reason::NotOurs)?;
         let entry = self.entry(name.id).ok_or(Errno(ENOTCONN))?;
         Ok(encode(
             entry.local.unwrap_or(wildcard(entry.family, 0)),

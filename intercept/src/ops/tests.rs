@@ -8,8 +8,9 @@ use zt_socket_rpc::linux::*;
 use zt_socket_rpc::{Entry, Family, Kind, Name, Options, Reply, Request, State};
 
 use crate::hints::Hints;
-use crate::kernel::{EPOLL_CTL_ADD, EPOLL_CTL_MOD, EpollEvent, Errno, Fd};
+use crate::kernel::{EPOLL_CTL_ADD, EPOLL_CTL_MOD, EpollEvent, Errno, Fd, Kernel};
 use crate::lan::{LanState, Mode, Settings};
+use crate::ops::options::SO_BINDTODEVICE;
 use crate::outcome::{Outcome, Reason};
 use crate::own::own_name;
 use crate::registrations::Registrations;
@@ -300,6 +301,29 @@ fn a_port_that_the_kernel_refuses_is_bound_on_the_lan() {
 #[test]
 fn isolated_sockets_bind_on_the_lan() {
     let world = World::new(Mode::Isolated);
+    let fd = world.kernel.tcp(Family::V4, None);
+    assert_eq!(world.bind(fd, "10.77.0.1:8080"), Outcome::Done(0));
+    assert!(matches!(world.requests()[..], [(Request::Bind(_), 1)]));
+}
+
+#[test]
+fn isolated_wildcard_listeners_serve_loopback_too() {
+    let world = World::new(Mode::Isolated);
+    let fd = world.kernel.tcp(Family::V4, None);
+    assert_eq!(world.bind(fd, "0.0.0.0:8080"), Outcome::Done(0));
+    let mut device = [0; 3];
+    let asked = world
+        .kernel
+        .option(fd, SOL_SOCKET, SO_BINDTODEVICE, &mut device);
+    assert_eq!((asked, &device), (Ok(3), b"lo\0"));
+    assert_eq!(world.program().listen(fd, 5), Outcome::Done(0));
+    assert!(matches!(world.requests()[..], [(Request::Listen(_), 2)]));
+}
+
+#[test]
+fn isolated_wildcard_sockets_are_on_the_lan_only_where_they_cannot_be_confined() {
+    let world = World::new(Mode::Isolated);
+    world.kernel.confines.set(false);
     let fd = world.kernel.tcp(Family::V4, None);
     assert_eq!(world.bind(fd, "0.0.0.0:8080"), Outcome::Done(0));
     assert!(matches!(world.requests()[..], [(Request::Bind(_), 1)]));

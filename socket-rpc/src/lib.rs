@@ -117,6 +117,10 @@ pub use wire::Malformed;
 /// Protocol version carried in every message and in the state table's header. Both sides refuse another one.
 pub const VERSION: u8 = 1;
 
+/// The index of the LAN's interface, as programs see it in `IP_PKTINFO`, scope ids and `if_nametoindex`. The kernel counts
+/// its own up from 1 and never gets there.
+pub const LAN_INTERFACE: u32 = 0x7a74;
+
 /// No message is longer. A receive buffer of this size plus one byte detects one that is.
 pub const MAX_MESSAGE: usize = 512;
 

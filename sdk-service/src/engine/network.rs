@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
-use zt_netstack::{Buffers, Host, HostConfig, Route};
+use zt_netstack::{Buffers, Host, HostConfig, HostEvent, Route};
 use zt_protocol::inet::IpPrefix;
 use zt_protocol::node::Node;
 use zt_protocol::vl2::NetworkStatus;
@@ -29,6 +29,8 @@ pub(super) struct Network {
     mac: Mac,
     pub(super) addresses: Vec<IpPrefix>,
     routes: Vec<Route>,
+    /// The node must hear of [`groups`](Network::groups) again.
+    groups_changed: bool,
 }
 
 impl Network {
@@ -57,17 +59,13 @@ impl Network {
             mac,
             addresses: Vec::new(),
             routes: Vec::new(),
+            groups_changed: false,
         })
     }
 
-    /// Takes over what the controller says and the settings allow. Returns the multicast groups in
-    /// which others look for our addresses. `window` is the most a peer may have in flight towards us.
-    pub(super) fn configure(
-        &mut self,
-        now: Now,
-        status: &NetworkStatus,
-        window: usize,
-    ) -> Vec<MulticastGroup> {
+    /// Takes over what the controller says and the settings allow. `window` is the most a peer may have
+    /// in flight towards us.
+    pub(super) fn configure(&mut self, now: Now, status: &NetworkStatus, window: usize) {
         self.mac = status.mac;
         self.addresses = status
             .addresses
@@ -109,10 +107,28 @@ impl Network {
             .collect();
         let routes: Vec<Prefix> = self.prefixes().iter().map(prefix).collect();
         self.broker.set_lan(&own, &routes);
-        self.addresses
+        self.groups_changed = true;
+    }
+
+    /// The multicast groups that the network must bring here, if they are others than at the last look:
+    /// those in which others look for our addresses, and those that were joined.
+    pub(super) fn changed_groups(&mut self) -> Option<Vec<MulticastGroup>> {
+        if !std::mem::take(&mut self.groups_changed) {
+            return None;
+        }
+        let resolving = self
+            .addresses
             .iter()
-            .map(|ip| MulticastGroup::resolving(ip.address()))
-            .collect()
+            .map(|ip| MulticastGroup::resolving(ip.address()));
+        let joined = self.host.multicast_groups().map(|(_, mac)| MulticastGroup {
+            mac: Mac(mac),
+            adi: 0,
+        });
+        let mut groups: Vec<_> = resolving.chain(joined).collect();
+        // Several IP groups may share a link address.
+        groups.sort_unstable();
+        groups.dedup();
+        Some(groups)
     }
 
     /// What is reached through this network.
@@ -163,10 +179,15 @@ impl Network {
     pub(super) fn take_events(&mut self, poller: &Poller, budget: &mut Budget, now: Now) -> bool {
         let (broker, mut turn) = self.turn(poller, budget, now);
         let mut any = false;
+        let mut groups_changed = false;
         while let Some(event) = turn.host.poll_event() {
             any = true;
-            broker.handle_host_event(&mut turn, event);
+            match event {
+                HostEvent::GroupsChanged => groups_changed = true,
+                event => broker.handle_host_event(&mut turn, event),
+            }
         }
+        self.groups_changed |= groups_changed;
         any
     }
 

@@ -191,8 +191,8 @@ impl Engine {
         let Some(Some(network)) = self.networks.get_mut(index) else {
             return;
         };
-        let groups = network.configure(now, &status, self.window);
-        self.node.set_groups(now.time, id, &groups);
+        network.configure(now, &status, self.window);
+        self.tell_groups(now);
         self.exclude_virtual_networks();
         if let Some(view) = self.view_of(status) {
             self.tell(EngineEvent::NetworkChanged(view));

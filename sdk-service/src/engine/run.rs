@@ -141,6 +141,7 @@ impl Engine {
             for network in self.networks.iter_mut().flatten() {
                 busy |= network.run(&self.poller, &mut self.budget, now);
             }
+            self.tell_groups(now);
             busy |= self.transmit(now);
         }
     }
@@ -259,6 +260,15 @@ impl Engine {
                 }
                 Event::ConfigRequest(request) => self.answer_member(now, &request),
                 _ => {}
+            }
+        }
+    }
+
+    /// Tells the node which multicast groups it must bring to the hosts.
+    pub(super) fn tell_groups(&mut self, now: Now) {
+        for network in self.networks.iter_mut().flatten() {
+            if let Some(groups) = network.changed_groups() {
+                self.node.set_groups(now.time, network.id, &groups);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The broker against programs on one side and another host on the other, without a network between.
 
 mod datagrams;
+mod naming;
 pub(crate) mod program;
 
 use std::io::{ErrorKind, Read, Write};

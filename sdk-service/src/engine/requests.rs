@@ -125,6 +125,7 @@ impl Engine {
                 index,
                 address,
                 settings,
+                self.name.clone(),
                 &self.socket_directory,
                 &self.poller,
             )?;

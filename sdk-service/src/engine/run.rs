@@ -44,6 +44,8 @@ pub(super) struct Engine {
     pub(super) budget: Budget,
     pub(super) watch: Option<AddressWatch>,
     pub(super) socket_directory: PathBuf,
+    /// Published on networks whose settings name no other.
+    pub(super) name: Option<String>,
     pub(super) blacklist: Vec<String>,
     pub(super) local_addresses: Vec<SocketAddr>,
     pub(super) interface_addresses: Vec<IpAddr>,
@@ -97,6 +99,7 @@ impl Engine {
             budget: Budget::of_process(),
             watch,
             socket_directory: config.socket_directory,
+            name: config.name,
             blacklist: config.interface_prefix_blacklist,
             local_addresses: Vec::new(),
             interface_addresses: Vec::new(),

@@ -27,6 +27,9 @@
 //! | [`ConnectDatagram`](Request::ConnectDatagram) | – | [`Reply::Done`] with the local address, or [`Reply::Failed`] |
 //! | [`SetOption`](Request::SetOption) | – | none |
 //! | [`Query`](Request::Query) | – | [`Reply::State`], or [`Reply::Failed`] with `ENOENT` |
+//! | [`Resolve`](Request::Resolve) | – | [`Reply::Addresses`], or [`Reply::Failed`] |
+//! | [`NameOf`](Request::NameOf) | – | [`Reply::NameOf`], or [`Reply::Failed`] |
+//! | [`Records`](Request::Records) | – | [`Reply::Message`], or [`Reply::Failed`] |
 //!
 //! Every request is hostile input. The service closes the connection without a reply when a message does not parse,
 //! carries the wrong number or kind of descriptors, names an id or a tag that is taken, or names an id that does not
@@ -90,6 +93,11 @@
 //!   such a frame may wait; the service clears it at the next datagram that the program sends.
 //! - The last close of the program's half (`EPOLLHUP`) ends the socket.
 //!
+//! # Names
+//! The service looks up names under `.local`, names in the network's domain (in [`table::Interface`]), and the names of
+//! LAN addresses; it answers within seconds. [`Reply::Failed`] says `ENOENT` when there is none, `EAGAIN` when those who
+//! should know do not answer, `EINVAL` when the name is nothing that the service looks up.
+//!
 //! # The state table
 //! Addresses, errors and options of every socket are readable without a round trip: [`table`].
 #![no_std]
@@ -102,6 +110,7 @@ mod address;
 mod datagram;
 mod id;
 pub mod linux;
+mod names;
 mod options;
 mod reply;
 mod request;
@@ -112,6 +121,7 @@ pub use accepted::{Accepted, Origin};
 pub use address::{ADDRESS_LEN, Prefix, decode_address, encode_address};
 pub use datagram::{DatagramHeader, MAX_FRAME, MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
 pub use id::{Id, Kind, Name};
+pub use names::{Addresses, DnsMessage, HostName};
 pub use options::{OptionError, Options};
 pub use reply::Reply;
 pub use request::{
@@ -123,8 +133,12 @@ pub use wire::Malformed;
 /// Protocol version carried in every message and in the state table's header. Both sides refuse another one.
 pub const VERSION: u8 = 1;
 
+/// The index of the LAN's interface, as programs see it in `IP_PKTINFO`, scope ids and `if_nametoindex`. The kernel counts
+/// its own up from 1 and never gets there.
+pub const LAN_INTERFACE: u32 = 0x7a74;
+
 /// No message is longer. A receive buffer of this size plus one byte detects one that is.
-pub const MAX_MESSAGE: usize = 512;
+pub const MAX_MESSAGE: usize = 1280;
 
 /// No message carries more descriptors.
 pub const MAX_DESCRIPTORS: usize = 2;

@@ -1,9 +1,10 @@
 //! What a program asks of the service.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use crate::address::{decode_address, encode_address};
 use crate::id::Id;
+use crate::names::{HostName, read_ip, write_ip};
 use crate::options::Options;
 use crate::table::Family;
 use crate::wire::{Malformed, Reader, Writer};
@@ -31,6 +32,27 @@ pub enum Request {
     Query {
         /// Which socket.
         id: Id,
+    },
+    /// Asks for the addresses of a name.
+    Resolve {
+        /// The name.
+        name: HostName,
+        /// IPv4 addresses.
+        v4: bool,
+        /// IPv6 addresses.
+        v6: bool,
+    },
+    /// Asks for the name of an address.
+    NameOf {
+        /// The address.
+        address: IpAddr,
+    },
+    /// Asks for the records of a name, as a DNS message.
+    Records {
+        /// The name.
+        name: HostName,
+        /// The type of records.
+        kind: u16,
     },
 }
 
@@ -225,6 +247,18 @@ impl Request {
             QUERY => Self::Query {
                 id: id(&mut input)?,
             },
+            RESOLVE => Self::Resolve {
+                name: HostName::read(&mut input)?,
+                v4: input.bool()?,
+                v6: input.bool()?,
+            },
+            NAME_OF => Self::NameOf {
+                address: read_ip(&mut input)?,
+            },
+            RECORDS => Self::Records {
+                name: HostName::read(&mut input)?,
+                kind: input.u16()?,
+            },
             _ => return Err(Malformed::because("unknown request")),
         };
         input.end()?;
@@ -290,6 +324,21 @@ impl Request {
                 out.u8(QUERY);
                 out.bytes(&id.to_bytes());
             }
+            Self::Resolve { name, v4, v6 } => {
+                out.u8(RESOLVE);
+                name.write(&mut out);
+                out.bool(*v4);
+                out.bool(*v6);
+            }
+            Self::NameOf { address } => {
+                out.u8(NAME_OF);
+                write_ip(&mut out, *address);
+            }
+            Self::Records { name, kind } => {
+                out.u8(RECORDS);
+                name.write(&mut out);
+                out.u16(*kind);
+            }
         }
         out.len()
     }
@@ -303,6 +352,10 @@ const SET_OPTION: u8 = 5;
 const QUERY: u8 = 6;
 const OPEN_DATAGRAM: u8 = 7;
 const CONNECT_DATAGRAM: u8 = 8;
+// Far from the others, which are numbered in turn.
+const RESOLVE: u8 = 32;
+const NAME_OF: u8 = 33;
+const RECORDS: u8 = 34;
 
 fn plug(input: &mut Reader<'_>) -> Result<u32, Malformed> {
     let plug = input.u32()?;

@@ -1,12 +1,12 @@
 //! Properties of every message: round trip, refusal of every cut, and no panic on any bytes.
 
-use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use proptest::prelude::*;
 use zt_socket_rpc::{
-    Accepted, Bind, Connect, ConnectDatagram, DatagramHeader, Entry, Family, Id, Kind, Listen,
-    MAX_MESSAGE, MAX_PLUG, OpenDatagram, OptionValue, Options, Origin, Reply, Request, SetOption,
-    State,
+    Accepted, Addresses, Bind, Connect, ConnectDatagram, DatagramHeader, DnsMessage, Entry, Family,
+    HostName, Id, Kind, Listen, MAX_MESSAGE, MAX_PLUG, OpenDatagram, OptionValue, Options, Origin,
+    Reply, Request, SetOption, State,
 };
 
 fn address() -> impl Strategy<Value = SocketAddr> {
@@ -116,7 +116,18 @@ fn request() -> impl Strategy<Value = Request> {
         (id(), proptest::option::of(address()))
             .prop_map(|(id, remote)| { Request::ConnectDatagram(ConnectDatagram { id, remote }) }),
         id().prop_map(|id| Request::Query { id }),
+        (name(), any::<bool>(), any::<bool>()).prop_map(|(name, v4, v6)| Request::Resolve {
+            name,
+            v4,
+            v6
+        }),
+        any::<IpAddr>().prop_map(|address| Request::NameOf { address }),
+        (name(), any::<u16>()).prop_map(|(name, kind)| Request::Records { name, kind }),
     ]
+}
+
+fn name() -> impl Strategy<Value = HostName> {
+    "[a-zA-Z0-9_.-]{1,253}".prop_map(|text| HostName::new(text.as_bytes()).expect("a name"))
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
@@ -156,6 +167,11 @@ fn reply() -> impl Strategy<Value = Reply> {
         address().prop_map(|local| Reply::Done { local }),
         (1..=4095).prop_map(|errno| Reply::Failed { errno }),
         entry().prop_map(Reply::State),
+        proptest::collection::vec(any::<IpAddr>(), 0..20)
+            .prop_map(|all| Reply::Addresses(Addresses::new(all))),
+        name().prop_map(Reply::NameOf),
+        proptest::collection::vec(any::<u8>(), 0..=DnsMessage::MAX)
+            .prop_map(|bytes| Reply::Message(DnsMessage::new(&bytes).expect("short enough"))),
     ]
 }
 
@@ -191,7 +207,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_a_parser_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), op in 0_u8..10) {
+    fn no_bytes_make_a_parser_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), op in 0_u8..40) {
         let _ = Request::parse(&bytes);
         let _ = Reply::parse(&bytes);
         let _ = Accepted::parse(&bytes);

@@ -70,6 +70,12 @@ impl Broker {
             }
             (Request::SetOption(option), _) => self.set_option(turn, &option),
             (Request::Query { id }, _) => self.query(&connection, id),
+            (
+                request @ (Request::Resolve { .. }
+                | Request::NameOf { .. }
+                | Request::Records { .. }),
+                _,
+            ) => return self.look_up(turn, uid, &request, connection),
             _ => self.hello(&connection),
         }
         self.disposal.hang_up(connection);
@@ -311,7 +317,10 @@ fn has_its_descriptors(request: &Request, descriptors: &[OwnedFd]) -> bool {
             Request::Hello
             | Request::SetOption(_)
             | Request::ConnectDatagram(_)
-            | Request::Query { .. },
+            | Request::Query { .. }
+            | Request::Resolve { .. }
+            | Request::NameOf { .. }
+            | Request::Records { .. },
             [],
         ) => true,
         _ => false,

@@ -13,7 +13,8 @@ const CONNECT_ATTEMPTS: u32 = 2_000;
 
 /// The end of a connect that was waited for.
 pub(crate) enum Waited {
-    Ended(Reply),
+    Connected,
+    Failed(i32),
     /// A signal or the program's own time-out ended the wait; the attempt goes on.
     Interrupted(Errno),
 }
@@ -80,9 +81,10 @@ impl<K: Kernel> Program<'_, K> {
         self.kernel.close(channel);
         match received {
             Ok(len) => match message.get(..len).map(Reply::parse) {
-                Some(Ok(reply)) => Waited::Ended(reply),
+                Some(Ok(Reply::Failed { errno })) => Waited::Failed(errno),
+                Some(Ok(_)) => Waited::Connected,
                 // Closed without an answer: the service died, or did not like the request.
-                _ => Waited::Ended(Reply::Failed { errno: ENETUNREACH }),
+                _ => Waited::Failed(ENETUNREACH),
             },
             Err(errno) => Waited::Interrupted(errno),
         }

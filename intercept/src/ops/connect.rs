@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use zt_socket_rpc::linux::*;
-use zt_socket_rpc::{Connect, Entry, Family, Id, Kind, Name, Options, Reply, Request, State};
+use zt_socket_rpc::{Connect, Entry, Family, Id, Kind, Name, Options, Request, State};
 
 use crate::Program;
 use crate::control::Waited;
@@ -213,13 +213,13 @@ impl<K: Kernel> Program<'_, K> {
             return Err(Errno(EINPROGRESS).into());
         };
         match self.wait_connected(channel) {
-            Waited::Ended(Reply::Failed { errno }) => {
+            Waited::Failed(errno) => {
                 // Told now, so no longer pending.
                 let _ = self.int_option(fd, SOL_SOCKET, SO_ERROR);
                 self.mark(fd, Mark::ErrorTaken);
                 Err(Errno(errno).into())
             }
-            Waited::Ended(_) => {
+            Waited::Connected => {
                 self.widen(fd);
                 Ok(0)
             }

@@ -30,7 +30,8 @@ impl<K: Kernel> Program<'_, K> {
     /// Sends a request and waits for its answer and the descriptor with it.
     ///
     /// # Errors
-    /// [`ENETUNREACH`] when the service refuses to talk, [`ETIMEDOUT`] when it is stuck.
+    /// [`ENETUNREACH`] when the service refuses to talk, [`ETIMEDOUT`] when it is stuck; `EMFILE` and its like when this
+    /// process has no descriptor for it.
     pub(crate) fn exchange(
         &self,
         request: &Request,
@@ -106,6 +107,8 @@ impl<K: Kernel> Program<'_, K> {
                     attempts += 1;
                     self.kernel.sleep(1);
                 }
+                // Here, and not there, is the shortage.
+                Err(errno) if errno.is_scarcity() => return Err(errno),
                 // Away: no file, nobody listening, or not for us.
                 Err(_) => return Err(Errno(ENETUNREACH)),
             }

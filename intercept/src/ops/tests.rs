@@ -599,3 +599,21 @@ fn whatever_fails_no_descriptor_is_lost() {
         assert!(calls > 5, "{name} makes only {calls} calls");
     }
 }
+
+#[test]
+fn a_shortage_of_descriptors_is_not_taken_for_an_absent_service() {
+    let mut calls = 0;
+    loop {
+        let world = World::split();
+        let first = world.kernel.tcp(Family::V4, None);
+        assert_eq!(world.connect(first, LAN), Outcome::Done(0));
+        let fd = world.kernel.tcp(Family::V4, None);
+        world.kernel.fail_after.set(Some(calls));
+        let outcome = world.connect(fd, LAN);
+        assert_ne!(outcome, fail(ENETUNREACH), "broken off at call {calls}");
+        if world.kernel.fail_after.get().is_some() {
+            return;
+        }
+        calls += 1;
+    }
+}

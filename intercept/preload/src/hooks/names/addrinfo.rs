@@ -164,7 +164,8 @@ impl Wish {
         // SAFETY: a node of the C library, or none.
         match unsafe { list.as_mut() } {
             Some(first) => {
-                if self.flags & AI_CANONNAME != 0 {
+                // Musl gives a name whether it was asked for or not.
+                if self.flags & AI_CANONNAME != 0 || !first.canonical.is_null() {
                     // SAFETY: the name is the program's text.
                     first.canonical = unsafe { canonical(name) };
                 }

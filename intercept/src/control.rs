@@ -12,6 +12,10 @@ const REPLY_TIMEOUT_MS: i32 = 5_000;
 const CONNECT_ATTEMPTS: u32 = 2_000;
 
 /// The end of a connect that was waited for.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nothing is allocated here, and an answer lives for a moment"
+)]
 pub(crate) enum Waited {
     Connected,
     Failed(i32),
@@ -37,8 +41,18 @@ impl<K: Kernel> Program<'_, K> {
         request: &Request,
         descriptors: &[Fd],
     ) -> Result<(Reply, Option<Fd>), Errno> {
+        self.exchange_within(request, descriptors, REPLY_TIMEOUT_MS)
+    }
+
+    /// As [`Self::exchange`], for what the service itself may have to wait for.
+    pub(crate) fn exchange_within(
+        &self,
+        request: &Request,
+        descriptors: &[Fd],
+        timeout_ms: i32,
+    ) -> Result<(Reply, Option<Fd>), Errno> {
         let channel = self.open_channel(request, descriptors)?;
-        let reply = self.await_reply(channel);
+        let reply = self.await_reply(channel, timeout_ms);
         self.kernel.close(channel);
         reply
     }
@@ -123,9 +137,9 @@ impl<K: Kernel> Program<'_, K> {
         Ok(channel)
     }
 
-    fn await_reply(&self, channel: Fd) -> Result<(Reply, Option<Fd>), Errno> {
+    fn await_reply(&self, channel: Fd, timeout_ms: i32) -> Result<(Reply, Option<Fd>), Errno> {
         loop {
-            match self.kernel.wait(channel, POLLIN, REPLY_TIMEOUT_MS) {
+            match self.kernel.wait(channel, POLLIN, timeout_ms) {
                 Ok(0) => return Err(Errno(ETIMEDOUT)),
                 Ok(_) => break,
                 // Short and bounded: a signal handler runs, then the wait goes on.

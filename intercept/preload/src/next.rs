@@ -75,6 +75,15 @@ fn dlsym() -> Option<Dlsym> {
 const RTLD_DEFAULT: *mut c_void = core::ptr::null_mut();
 const RTLD_NEXT: *mut c_void = usize::MAX as *mut c_void;
 
+/// A function of a library behind this one; null if there is none, or no `dlsym`.
+pub(crate) fn by_name(name: &core::ffi::CStr) -> *mut c_void {
+    match dlsym() {
+        // SAFETY: a zero-terminated name.
+        Some(dlsym) => unsafe { dlsym(RTLD_NEXT, name.as_ptr()) },
+        None => core::ptr::null_mut(),
+    }
+}
+
 /// The `environ` of a musl program; `None` under glibc, which passes the environment to constructors.
 pub(crate) fn musl_environ() -> Option<*const *const c_char> {
     let dlsym = dlsym()?;

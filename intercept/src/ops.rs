@@ -7,6 +7,7 @@ mod connect;
 mod datagram;
 mod epoll;
 pub mod frames;
+mod groups;
 mod listen;
 mod names;
 pub(crate) mod options;

@@ -9,6 +9,7 @@
 
 mod accepting;
 mod acceptor;
+mod binding;
 mod budget;
 mod control;
 mod counters;
@@ -16,8 +17,11 @@ mod datagram;
 mod datagrams;
 mod descriptor;
 mod disposal;
+mod echo;
+mod groups;
 mod listener;
 mod listening;
+mod lost;
 mod native;
 mod outcomes;
 mod requests;
@@ -352,6 +356,7 @@ impl Broker {
             HostEvent::ConnectFailed(flow, failure) => self.flow_failed(turn, flow, failure),
             HostEvent::Reset(flow, reason) => self.flow_reset(turn, flow, reason),
             HostEvent::Udp(id, event) => self.udp_event(turn, id, event),
+            // The network asks for them by itself.
             HostEvent::GroupsChanged => {}
             HostEvent::Readable(flow)
             | HostEvent::Writable(flow)

@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 
 use crate::address::{decode_address, encode_address};
+use crate::lost::Lost;
 use crate::table::Entry;
 use crate::wire::{Malformed, Reader, Writer};
 use crate::{MAX_MESSAGE, VERSION};
@@ -27,6 +28,8 @@ pub enum Reply {
     },
     /// To a query: what the state table would say.
     State(Entry),
+    /// The oldest loss of the error queue.
+    Lost(Lost),
 }
 
 impl Reply {
@@ -52,6 +55,7 @@ impl Reply {
                 _ => return Err(Malformed::because("errno out of range")),
             },
             STATE => Self::State(Entry::decode(&input.array()?)?),
+            LOST => Self::Lost(Lost::decode(&input.array()?)?),
             _ => return Err(Malformed::because("unknown reply")),
         };
         input.end()?;
@@ -79,6 +83,10 @@ impl Reply {
                 out.u8(STATE);
                 out.bytes(&entry.encode());
             }
+            Self::Lost(lost) => {
+                out.u8(LOST);
+                lost.encode(&mut out);
+            }
         }
         out.len()
     }
@@ -88,3 +96,4 @@ const HELLO: u8 = 0x81;
 const DONE: u8 = 0x82;
 const FAILED: u8 = 0x83;
 const STATE: u8 = 0x84;
+const LOST: u8 = 0x85;

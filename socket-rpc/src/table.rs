@@ -12,7 +12,7 @@
 //!
 //! The table carries no secret: a tag gives no power over a socket.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::address::{Prefix, decode_address, encode_address};
@@ -147,7 +147,7 @@ pub struct Entry {
     pub errno: i32,
     /// The local address, once there is one.
     pub local: Option<SocketAddr>,
-    /// The peer, for a stream.
+    /// The peer, for a stream or a connected datagram socket.
     pub remote: Option<SocketAddr>,
     /// Options as set.
     pub options: Options,
@@ -236,21 +236,44 @@ impl<'a> Table<'a> {
         self.any_prefix(|own, prefix| own && prefix.address == address)
     }
 
+    /// Whether `address` is the broadcast address of one of the LAN's own prefixes.
+    pub fn is_broadcast(&self, address: IpAddr) -> bool {
+        self.any_prefix(|own, prefix| match (prefix.address, address) {
+            // RFC 3021: a /31 has no broadcast address.
+            (IpAddr::V4(ours), IpAddr::V4(asked)) if own && prefix.length < 31 => {
+                let host = u32::MAX.checked_shr(prefix.length.into()).unwrap_or(0);
+                asked.to_bits() == ours.to_bits() | host
+            }
+            _ => false,
+        })
+    }
+
+    /// The first of this service's own IPv4 addresses.
+    pub fn own_v4(&self) -> Option<Ipv4Addr> {
+        self.find_prefix(|own, prefix| match prefix.address {
+            IpAddr::V4(ours) if own => Some(ours),
+            _ => None,
+        })
+    }
+
     fn any_prefix(&self, wanted: impl Fn(bool, &Prefix) -> bool) -> bool {
+        self.find_prefix(|own, prefix| wanted(own, prefix).then_some(()))
+            .is_some()
+    }
+
+    fn find_prefix<T>(&self, wanted: impl Fn(bool, &Prefix) -> Option<T>) -> Option<T> {
         consistent(&self.0[H_SEQUENCE], || {
             let counts = self.0[H_COUNTS].load(Ordering::Relaxed);
             let own = ((counts & 0xffff_ffff) as usize).min(MAX_ADDRESSES);
             let routes = ((counts >> 32) as usize).min(MAX_ROUTES);
             (0..own)
                 .chain(MAX_ADDRESSES..MAX_ADDRESSES + routes)
-                .any(|index| {
+                .find_map(|index| {
                     let mut bytes = [0; Prefix::LEN];
                     load(&self.0[H_PREFIXES + index * PREFIX_WORDS..], &mut bytes);
-                    Prefix::decode(&bytes)
-                        .is_some_and(|prefix| wanted(index < MAX_ADDRESSES, &prefix))
+                    wanted(index < MAX_ADDRESSES, &Prefix::decode(&bytes)?)
                 })
-        })
-        .unwrap_or(false)
+        })?
     }
 }
 

@@ -318,6 +318,7 @@ impl Kernel for Simulated {
             }
             (Socket::Tcp { .. }, SOL_SOCKET, SO_PROTOCOL) => IPPROTO_TCP,
             (Socket::Udp { .. }, SOL_SOCKET, SO_PROTOCOL) => IPPROTO_UDP,
+            (Socket::Udp { .. }, SOL_SOCKET, SO_TYPE) => SOCK_DGRAM,
             (
                 Socket::Tcp {
                     family: Family::V4, ..

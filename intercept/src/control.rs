@@ -12,12 +12,10 @@ const REPLY_TIMEOUT_MS: i32 = 5_000;
 const CONNECT_ATTEMPTS: u32 = 2_000;
 
 /// The end of a connect that was waited for.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nothing is allocated here, and an answer lives for a moment"
-)]
 pub(crate) enum Waited {
+    /// It is up.
     Connected,
+    /// It came to nothing, with this errno.
     Failed(i32),
     /// A signal or the program's own time-out ended the wait; the attempt goes on.
     Interrupted(Errno),

@@ -9,6 +9,7 @@
 
 mod accepting;
 mod acceptor;
+mod binding;
 mod budget;
 mod control;
 mod counters;
@@ -17,9 +18,12 @@ mod datagrams;
 mod descriptor;
 mod direct;
 mod disposal;
+mod echo;
+mod groups;
 mod lifetimes;
 mod listener;
 mod listening;
+mod lost;
 mod naming;
 mod native;
 mod outcomes;
@@ -390,6 +394,7 @@ impl Broker {
                     self.udp_event(turn, id, event);
                 }
             }
+            // The network asks for them by itself.
             HostEvent::GroupsChanged => {}
             HostEvent::Readable(flow)
             | HostEvent::Writable(flow)

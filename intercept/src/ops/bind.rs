@@ -2,13 +2,14 @@
 
 use core::net::SocketAddr;
 
-use zt_socket_rpc::linux::{EACCES, EADDRINUSE, EADDRNOTAVAIL, EINVAL, SOCK_SEQPACKET, SOL_SOCKET};
+use zt_socket_rpc::linux::{
+    EACCES, EADDRINUSE, EADDRNOTAVAIL, SO_BINDTODEVICE, SOCK_SEQPACKET, SOL_SOCKET,
+};
 use zt_socket_rpc::{Bind, Kind, Reply, Request};
 
 use crate::Program;
 use crate::kernel::{Errno, Fd, Kernel};
 use crate::lan::{Lan, Mode, is_loopback};
-use crate::ops::options::SO_BINDTODEVICE;
 use crate::outcome::{Outcome, Reason, Step};
 use crate::sockaddr::{Given, parse};
 
@@ -34,15 +35,14 @@ impl<K: Kernel> Program<'_, K> {
     }
 
     fn bind_internet(&self, fd: Fd, address: &[u8], at: Given) -> Step<i32> {
-        if self.own(fd).is_some() {
-            // Bound or connected already.
-            return Err(Errno(EINVAL).into());
+        if let Some(own) = self.own(fd) {
+            return self.bind_own_datagram(fd, own, at);
         }
         if is_loopback(at.address) {
             return Err(Reason::Loopback.into());
         }
-        if let Ok(family) = self.udp_family(fd) {
-            return self.bind_datagram(fd, family, address, at);
+        if let Ok((family, kind)) = self.datagram_socket(fd) {
+            return self.bind_datagram(fd, family, kind, address, at);
         }
         let wildcard = at.address.ip().is_unspecified();
         if self.settings.mode() == Mode::Isolated && !(wildcard && self.confine(fd)) {

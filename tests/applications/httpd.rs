@@ -94,8 +94,7 @@ fn lighttpd() {
         let _ = a.say(&format!("lighttpd -f {}", conf.display()));
         serves(a, b, &big);
         // A graceful end: what it has logged is written by then.
-        let _ = a.say(&format!("pkill -INT -F {}/lighttpd.pid", folder.display()));
-        vanishes(&a.path("lighttpd/lighttpd.pid"));
+        a.end("lighttpd/lighttpd.pid", libc::SIGINT);
         a.logs("lighttpd/access.log", &[b.address(), "GET /big ", " 200 "]);
     });
 }

@@ -162,6 +162,15 @@ impl Site<'_> {
         }
     }
 
+    /// Sends a signal to the daemon of a pid file of this host, and waits for the file's end.
+    pub(crate) fn end(&self, pid_file: &str, signal: i32) {
+        let pid = self.read(pid_file);
+        let pid: i32 = pid.trim().parse().expect("a pid");
+        // SAFETY: a plain system call; the pid is that of a daemon that the test has started.
+        unsafe { libc::kill(pid, signal) };
+        vanishes(&self.path(pid_file));
+    }
+
     /// Waits until a log of this host has a line with all of `words`.
     pub(crate) fn logs(&self, name: &str, words: &[&str]) {
         wait_for(&format!("{words:?} in {name}"), SOON, || {

@@ -4,7 +4,7 @@
 #[test]
 fn darkhttpd() {
     use crate::httpd::{pages, serves};
-    use crate::site::{on_a_lan, vanishes};
+    use crate::site::on_a_lan;
 
     on_a_lan(&crate::catalogue::DARKHTTPD, |a, b| {
         let (html, big) = pages(a);
@@ -18,8 +18,7 @@ fn darkhttpd() {
         ));
         serves(a, b, &big);
         a.logs("dark/access.log", &[b.address(), "GET /big"]);
-        let _ = a.say(&format!("pkill -F {}/pid", folder.display()));
-        vanishes(&a.path("dark/pid"));
+        a.end("dark/pid", libc::SIGTERM);
     });
 }
 

@@ -9,6 +9,10 @@ tests=(
 	python3 python3 curl curl nginx nginx-light ab apache2-utils tcpdump tcpdump ping iputils-ping
 	ip iproute2 setpriv util-linux nm binutils musl-gcc musl-tools
 	busybox busybox-static go golang-go
+	# The applications.
+	wrk wrk wget wget apache2 apache2-bin lighttpd lighttpd haproxy haproxy iperf3 iperf3
+	sshd openssh-server ssh openssh-client redis-server redis-server node nodejs
+	/usr/lib/postgresql/15/bin/postgres postgresql-15 pgbench postgresql-15 javac openjdk-17-jdk-headless
 )
 missing=()
 # CPython's own tests: no command tells that they are there.

@@ -13,7 +13,10 @@ const CONNECT_ATTEMPTS: u32 = 2_000;
 
 /// The end of a connect that was waited for.
 pub(crate) enum Waited {
-    Ended(Reply),
+    /// It is up.
+    Connected,
+    /// It came to nothing, with this errno.
+    Failed(i32),
     /// A signal or the program's own time-out ended the wait; the attempt goes on.
     Interrupted(Errno),
 }
@@ -36,8 +39,18 @@ impl<K: Kernel> Program<'_, K> {
         request: &Request,
         descriptors: &[Fd],
     ) -> Result<(Reply, Option<Fd>), Errno> {
+        self.exchange_within(request, descriptors, REPLY_TIMEOUT_MS)
+    }
+
+    /// As [`Self::exchange`], for what the service itself may have to wait for.
+    pub(crate) fn exchange_within(
+        &self,
+        request: &Request,
+        descriptors: &[Fd],
+        timeout_ms: i32,
+    ) -> Result<(Reply, Option<Fd>), Errno> {
         let channel = self.open_channel(request, descriptors)?;
-        let reply = self.await_reply(channel);
+        let reply = self.await_reply(channel, timeout_ms);
         self.kernel.close(channel);
         reply
     }
@@ -81,9 +94,10 @@ impl<K: Kernel> Program<'_, K> {
         self.kernel.close(channel);
         match received {
             Ok(len) => match message.get(..len).map(Reply::parse) {
-                Some(Ok(reply)) => Waited::Ended(reply),
+                Some(Ok(Reply::Failed { errno })) => Waited::Failed(errno),
+                Some(Ok(_)) => Waited::Connected,
                 // Closed without an answer: the service died, or did not like the request.
-                _ => Waited::Ended(Reply::Failed { errno: ENETUNREACH }),
+                _ => Waited::Failed(ENETUNREACH),
             },
             Err(errno) => Waited::Interrupted(errno),
         }
@@ -121,9 +135,9 @@ impl<K: Kernel> Program<'_, K> {
         Ok(channel)
     }
 
-    fn await_reply(&self, channel: Fd) -> Result<(Reply, Option<Fd>), Errno> {
+    fn await_reply(&self, channel: Fd, timeout_ms: i32) -> Result<(Reply, Option<Fd>), Errno> {
         loop {
-            match self.kernel.wait(channel, POLLIN, REPLY_TIMEOUT_MS) {
+            match self.kernel.wait(channel, POLLIN, timeout_ms) {
                 Ok(0) => return Err(Errno(ETIMEDOUT)),
                 Ok(_) => break,
                 // Short and bounded: a signal handler runs, then the wait goes on.

@@ -76,6 +76,10 @@ pub trait Kernel {
     fn connect_path(&self, path: &[u8]) -> Result<Fd, Errno>;
     /// Closes a descriptor that the library made.
     fn close(&self, fd: Fd);
+    /// Whether a descriptor can still be worked on in later calls of the program.
+    fn keeps_descriptors(&self) -> bool {
+        true
+    }
     /// `bind`.
     ///
     /// # Errors

@@ -2,19 +2,28 @@
 
 use core::net::SocketAddr;
 
-use zt_socket_rpc::linux::{EACCES, EADDRINUSE, EADDRNOTAVAIL, EINVAL, SOCK_SEQPACKET, SOL_SOCKET};
+use zt_socket_rpc::linux::{
+    EACCES, EADDRINUSE, EADDRNOTAVAIL, SO_BINDTODEVICE, SOCK_SEQPACKET, SOL_SOCKET,
+};
 use zt_socket_rpc::{Bind, Kind, Reply, Request};
 
 use crate::Program;
 use crate::kernel::{Errno, Fd, Kernel};
 use crate::lan::{Lan, Mode, is_loopback};
-use crate::ops::options::SO_BINDTODEVICE;
 use crate::outcome::{Outcome, Reason, Step};
 use crate::sockaddr::{Given, parse};
 
 /// How long a port that is in use may take to become free.
-const RELEASE_ATTEMPTS: u32 = 20;
-const RELEASE_PAUSE_MS: i32 = 1;
+const RELEASE_PAUSES_MS: [i32; 40] = {
+    let mut pauses = [1; 40];
+    let mut late = 20;
+    // A busy machine.
+    while late < pauses.len() {
+        pauses[late] = 10;
+        late += 1;
+    }
+    pauses
+};
 
 impl<K: Kernel> Program<'_, K> {
     /// `bind(fd, address)`.
@@ -26,15 +35,14 @@ impl<K: Kernel> Program<'_, K> {
     }
 
     fn bind_internet(&self, fd: Fd, address: &[u8], at: Given) -> Step<i32> {
-        if self.own(fd).is_some() {
-            // Bound or connected already.
-            return Err(Errno(EINVAL).into());
+        if let Some(own) = self.own(fd) {
+            return self.bind_own_datagram(fd, own, at);
         }
         if is_loopback(at.address) {
             return Err(Reason::Loopback.into());
         }
-        if let Ok(family) = self.udp_family(fd) {
-            return self.bind_datagram(fd, family, address, at);
+        if let Ok((family, kind)) = self.datagram_socket(fd) {
+            return self.bind_datagram(fd, family, kind, address, at);
         }
         let wildcard = at.address.ip().is_unspecified();
         if self.settings.mode() == Mode::Isolated && !(wildcard && self.confine(fd)) {
@@ -70,11 +78,11 @@ impl<K: Kernel> Program<'_, K> {
     /// a port that its program has just closed gets a moment to become free.
     pub(crate) fn bind_kernel(&self, fd: Fd, address: &[u8]) -> Result<(), Errno> {
         let mut bound = self.kernel.bind(fd, address);
-        for _ in 0..RELEASE_ATTEMPTS {
+        for pause in RELEASE_PAUSES_MS {
             if bound != Err(Errno(EADDRINUSE)) || !matches!(self.lan(), Lan::Up(_)) {
                 break;
             }
-            self.kernel.sleep(RELEASE_PAUSE_MS);
+            self.kernel.sleep(pause);
             bound = self.kernel.bind(fd, address);
         }
         bound

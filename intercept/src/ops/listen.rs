@@ -139,6 +139,7 @@ impl<K: Kernel> Program<'_, K> {
         kernel: bool,
     ) -> Home {
         Home {
+            kind: Kind::Listener,
             local,
             family,
             backlog: clamp(backlog),

@@ -10,12 +10,12 @@ use zt_socket_rpc::{Entry, Family, Kind, Name, Options, Reply, Request, State};
 use crate::hints::Hints;
 use crate::kernel::{EPOLL_CTL_ADD, EPOLL_CTL_MOD, EpollEvent, Errno, Fd, Kernel};
 use crate::lan::{LanState, Mode, Settings};
-use crate::ops::options::SO_BINDTODEVICE;
 use crate::outcome::{Outcome, Reason};
 use crate::own::own_name;
 use crate::registrations::Registrations;
 use crate::sockaddr::encode;
 use crate::{Program, SockAddr};
+use zt_socket_rpc::linux::SO_BINDTODEVICE;
 
 /// A program beside its service.
 struct World {

@@ -14,8 +14,8 @@ use zt_socket_rpc::{Entry, Family, MAX_MESSAGE, Name, Prefix, Reply, Request};
 
 use crate::kernel::{EpollEvent, Errno, Fd, Kernel, POLLHUP, Received, Waiting};
 use crate::native::{TCP_STATE_CLOSE, TCP_STATE_LISTEN};
-use crate::ops::options::SO_BINDTODEVICE;
 use crate::sockaddr::{encode, parse, wildcard};
+use zt_socket_rpc::linux::SO_BINDTODEVICE;
 
 /// What a descriptor is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -322,6 +322,7 @@ impl Kernel for Simulated {
             }
             (Socket::Tcp { .. }, SOL_SOCKET, SO_PROTOCOL) => IPPROTO_TCP,
             (Socket::Udp { .. }, SOL_SOCKET, SO_PROTOCOL) => IPPROTO_UDP,
+            (Socket::Udp { .. }, SOL_SOCKET, SO_TYPE) => SOCK_DGRAM,
             (
                 Socket::Tcp {
                     family: Family::V4, ..

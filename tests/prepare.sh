@@ -14,8 +14,10 @@ tests=(
 	sshd openssh-server ssh openssh-client redis-server redis-server node nodejs
 	/usr/lib/postgresql/15/bin/postgres postgresql-15 pgbench postgresql-15 javac openjdk-17-jdk-headless
 )
-[ "${1:-}" = build ] && tests=()
 missing=()
+# CPython's own tests: no command tells that they are there.
+[ "${1:-}" = build ] || [ -e /usr/lib/python3.11/test/test_socket.py ] || missing+=(libpython3.11-testsuite)
+[ "${1:-}" = build ] && tests=()
 set -- "${tools[@]}" "${tests[@]}"
 while [ $# -gt 0 ]; do
 	PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null || missing+=("$2")

@@ -58,11 +58,11 @@ impl<K: Kernel> Program<'_, K> {
         }
     }
 
-    /// Fills the program's half of a stream, whose buffer is made small for it: how many bytes. It polls and sends as
-    /// a connecting socket does until the service has taken them out.
-    pub(crate) fn plug_stream(&self, ours: Fd) -> Result<u32, Errno> {
+    /// Fills the program's half of a stream: how many bytes. It polls and sends as a connecting socket does until the
+    /// service has taken them out. Its buffer is made small for it if it can be made large again.
+    pub(crate) fn plug_stream(&self, ours: Fd, narrow: bool) -> Result<u32, Errno> {
         // A size that the program has chosen stays.
-        if self.buffer_locks(ours) & SNDBUF_LOCK == 0 {
+        if narrow && self.buffer_locks(ours) & SNDBUF_LOCK == 0 {
             self.kernel.set_option(
                 ours,
                 SOL_SOCKET,

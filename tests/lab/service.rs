@@ -153,6 +153,26 @@ impl<'a> Service<'a> {
         &mut self.daemon
     }
 
+    /// Gives the members of `network`, one of this controller's, an address of RFC 4193 too.
+    pub fn assign_rfc4193(&self, network: &str) {
+        let path = format!("/controller/network/{network}");
+        let body = serde_json::json!({"v6AssignMode": {"rfc4193": true}});
+        let _ = self.api("POST", &path, Some(&body));
+    }
+
+    /// Waits until the network has an IPv6 address.
+    #[must_use]
+    pub fn wait_ipv6_address(&self, network: &str) -> String {
+        wait_for("an IPv6 address", Duration::from_secs(20), || {
+            let state = self.api("GET", &format!("/network/{network}"), None);
+            let mut addresses = state["assignedAddresses"].as_array()?.iter();
+            addresses.find_map(|address| {
+                let address = address.as_str()?.split('/').next()?;
+                address.contains(':').then(|| address.to_owned())
+            })
+        })
+    }
+
     /// The process id of the service itself.
     #[must_use]
     pub fn pid(&self) -> u32 {

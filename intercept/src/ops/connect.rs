@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use zt_socket_rpc::linux::*;
-use zt_socket_rpc::{Connect, Entry, Family, Id, Kind, Name, Options, Reply, Request, State};
+use zt_socket_rpc::{Connect, Entry, Family, Id, Kind, Name, Options, Reach, Request, State};
 
 use crate::Program;
 use crate::control::Waited;
@@ -12,7 +12,7 @@ use crate::lan::{Lan, Mode, is_loopback, is_private};
 use crate::native::{TCP_STATE_CLOSE, Timeval};
 use crate::outcome::{Outcome, Reason, Step};
 use crate::own::Mark;
-use crate::sockaddr::{Given, parse};
+use crate::sockaddr::{Given, parse, scope_of};
 
 /// What a new attempt carries from the descriptor that it replaces.
 struct Attempt {
@@ -34,10 +34,9 @@ impl<K: Kernel> Program<'_, K> {
             return Outcome::PassThrough(Reason::NotInternet);
         };
         let end = match self.own(fd) {
-            Some(Name {
-                kind: Kind::Datagram,
-                id,
-            }) => self.connect_own_datagram(fd, id, address),
+            Some(Name { kind, id }) if kind.is_framed() => {
+                self.connect_own_datagram(fd, id, address)
+            }
             Some(name) => self.connect_own(fd, name, to),
             None => self.connect_native(fd, to),
         };
@@ -57,8 +56,7 @@ impl<K: Kernel> Program<'_, K> {
         };
         let routed = match &lan {
             Lan::Up(table) | Lan::Away(Some(table)) => {
-                let ip = to.address.ip();
-                table.routes_to(ip) || table.is_own(ip)
+                table.reach(to.address.ip(), scope_of(to.address)) != Reach::Own
             }
             Lan::Away(None) => false,
         };
@@ -76,8 +74,8 @@ impl<K: Kernel> Program<'_, K> {
     /// An undecided socket of the kernel.
     fn connect_native(&self, fd: Fd, to: Given) -> Step<i32> {
         let lan = self.lan_of_destination(to)?;
-        if let Ok(family) = self.udp_family(fd) {
-            return self.connect_datagram(fd, family, to, &lan);
+        if let Ok((family, kind)) = self.datagram_socket(fd) {
+            return self.connect_datagram(fd, family, kind, to, &lan);
         }
         let family = self.tcp_family(fd)?;
         // An IPv4 address on an IPv6 socket, or the other way round: the kernel has the right errno.
@@ -167,7 +165,9 @@ impl<K: Kernel> Program<'_, K> {
     fn attempt(&self, fd: Fd, attempt: &Attempt) -> Step<i32> {
         let pair = self.new_pair(Kind::Stream, SOCK_STREAM, attempt.nonblocking)?;
         self.carry_over(fd, pair.ours);
-        let sent = self.plug_stream(pair.ours).and_then(|plug| {
+        // A blocking attempt ends within this call.
+        let narrow = !attempt.nonblocking || self.kernel.keeps_descriptors();
+        let sent = self.plug_stream(pair.ours, narrow).and_then(|plug| {
             let request = Request::Connect(Connect {
                 id: pair.id,
                 remote: attempt.remote,
@@ -211,13 +211,13 @@ impl<K: Kernel> Program<'_, K> {
             return Err(Errno(EINPROGRESS).into());
         };
         match self.wait_connected(channel) {
-            Waited::Ended(Reply::Failed { errno }) => {
+            Waited::Failed(errno) => {
                 // Told now, so no longer pending.
                 let _ = self.int_option(fd, SOL_SOCKET, SO_ERROR);
                 self.mark(fd, Mark::ErrorTaken);
                 Err(Errno(errno).into())
             }
-            Waited::Ended(_) => {
+            Waited::Connected => {
                 self.widen(fd);
                 Ok(0)
             }

@@ -3,7 +3,7 @@
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::Host;
+use super::{Host, Random};
 use crate::config::ListenAddr;
 use crate::demux::Tuple;
 use crate::event::{FlowId, HostEvent, ListenerId};
@@ -14,6 +14,12 @@ use crate::time::Instant;
 
 /// Ports taken for programs that do not care, as in Linux.
 pub(super) const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
+
+/// Where to begin: a host that comes back must not take the ports of its last life in the same order.
+pub(super) fn any_ephemeral(random: &mut Random) -> u16 {
+    let count = u64::from(EPHEMERAL.end() - EPHEMERAL.start()) + 1;
+    EPHEMERAL.start() + (random.draw() % count) as u16
+}
 /// A SYN and six repetitions (tcp_syn_retries).
 const CONNECT_PATIENCE: Duration = Duration::from_secs(127);
 /// A SYN-ACK and five repetitions (tcp_synack_retries).

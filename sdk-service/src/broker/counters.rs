@@ -42,6 +42,8 @@ counters! {
     accepted,
     /// Connections taken from programs' own networks.
     accepted_native,
+    /// Names and addresses that programs asked for.
+    lookups,
     /// UDP sockets opened for programs.
     datagram_sockets,
     /// Messages of UDP sockets that are no frame.

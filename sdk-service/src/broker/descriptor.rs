@@ -76,12 +76,26 @@ pub(super) fn is_kernel_listener(fd: &OwnedFd) -> bool {
         && sockopt::socket_acceptconn(fd).is_ok_and(|listening| listening)
 }
 
-/// Whether `fd` is a UDP socket of a program's own network.
-pub(super) fn is_kernel_datagram(fd: &OwnedFd) -> bool {
-    let family = sockopt::socket_domain(fd);
-    family.is_ok_and(|family| matches!(family, AddressFamily::INET | AddressFamily::INET6))
-        && sockopt::socket_type(fd).is_ok_and(|kind| kind == SocketType::DGRAM)
-        && sockopt::socket_protocol(fd).is_ok_and(|protocol| protocol == Some(ipproto::UDP))
+/// Whether `fd` is a socket of a program's own network that goes with a pair of this kind.
+pub(super) fn is_kernel_datagram(fd: &OwnedFd, kind: Kind) -> bool {
+    let (Ok(family), Ok(of_type), Ok(Some(protocol))) = (
+        sockopt::socket_domain(fd),
+        sockopt::socket_type(fd),
+        sockopt::socket_protocol(fd),
+    ) else {
+        return false;
+    };
+    let icmp = match family {
+        AddressFamily::INET => ipproto::ICMP,
+        AddressFamily::INET6 => ipproto::ICMPV6,
+        _ => return false,
+    };
+    match kind {
+        Kind::Datagram => (of_type, protocol) == (SocketType::DGRAM, ipproto::UDP),
+        Kind::Echo => (of_type, protocol) == (SocketType::DGRAM, icmp),
+        Kind::RawEcho => (of_type, protocol) == (SocketType::RAW, icmp),
+        _ => false,
+    }
 }
 
 /// Whether nobody holds the other half of a pair any more.

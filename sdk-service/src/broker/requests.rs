@@ -10,10 +10,10 @@ use zt_socket_rpc::{
 };
 
 use super::control::Call;
+use super::descriptor;
 use super::direct::Offer;
 use super::stream::{self, Connecting, Stream};
 use super::{Broker, Socket, Turn};
-use super::{descriptor, native};
 use crate::engine::reactor::{Interest, Kind};
 
 impl Broker {
@@ -68,8 +68,25 @@ impl Broker {
                 let result = self.connect_datagram(turn, &connect);
                 self.answer(&connection, result);
             }
+            (Request::BindDatagram(bind), _) => {
+                let result = self.bind_datagram(turn, &bind);
+                self.answer(&connection, result);
+            }
+            (Request::Membership(membership), _) => {
+                let result = self.change_membership(turn, &membership);
+                self.answer(&connection, result);
+            }
+            (Request::TakeLost { id }, _) => {
+                reply(&connection, &self.take_lost(turn, id), None);
+            }
             (Request::SetOption(option), _) => self.set_option(turn, &option),
             (Request::Query { id }, _) => self.query(&connection, id),
+            (
+                request @ (Request::Resolve { .. }
+                | Request::NameOf { .. }
+                | Request::Records { .. }),
+                _,
+            ) => return self.look_up(turn, uid, &request, connection),
             _ => self.hello(&connection),
         }
         self.disposal.hang_up(connection);
@@ -219,13 +236,8 @@ impl Broker {
                 .listeners
                 .get_mut(key)
                 .map(|listener| (&mut listener.entry, None)),
-            Some(&Socket::Datagram(key)) => self.datagrams.get_mut(key).map(|socket| {
-                if let Some(kernel) = &socket.kernel {
-                    native::forward(kernel, option);
-                }
-                (&mut socket.entry, None)
-            }),
             Some(Socket::Direct) => return self.set_direct_option(option),
+            Some(&Socket::Datagram(key)) => return self.set_datagram_option(turn, key, option),
             None => None,
         };
         let Some((entry, flow)) = entry else {
@@ -300,18 +312,24 @@ fn has_its_descriptors(request: &Request, descriptors: &[OwnedFd]) -> bool {
                 && descriptor::is_kernel_listener(kernel)
         }
         (Request::OpenDatagram(open), [half]) => {
-            !open.kernel_socket && is_half(half, SocketKind::Datagram, open.id)
+            !open.kernel_socket && is_half(half, open.kind, open.id)
         }
         (Request::OpenDatagram(open), [half, kernel]) => {
             open.kernel_socket
-                && is_half(half, SocketKind::Datagram, open.id)
-                && descriptor::is_kernel_datagram(kernel)
+                && is_half(half, open.kind, open.id)
+                && descriptor::is_kernel_datagram(kernel, open.kind)
         }
         (
             Request::Hello
             | Request::SetOption(_)
             | Request::ConnectDatagram(_)
-            | Request::Query { .. },
+            | Request::BindDatagram(_)
+            | Request::Membership(_)
+            | Request::TakeLost { .. }
+            | Request::Query { .. }
+            | Request::Resolve { .. }
+            | Request::NameOf { .. }
+            | Request::Records { .. },
             [],
         ) => true,
         _ => false,

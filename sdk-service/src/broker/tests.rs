@@ -2,6 +2,7 @@
 
 mod datagrams;
 mod direct;
+mod naming;
 pub(crate) mod program;
 mod sharing;
 

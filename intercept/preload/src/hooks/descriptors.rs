@@ -5,6 +5,7 @@
 
 use core::ffi::c_int;
 
+use super::interfaces;
 use crate::environment::is_active;
 use crate::next;
 use crate::process::program;
@@ -85,6 +86,9 @@ unsafe extern "C" fn ioctl(fd: c_int, request: usize, argument: usize) -> c_int 
                 .write_unaligned(waiting as c_int);
         }
         return 0;
+    }
+    if let Some(result) = interfaces::ioctl(fd, request, argument) {
+        return result;
     }
     // SAFETY: the program's arguments.
     unsafe { next::ioctl(fd, request, argument) }

@@ -152,6 +152,9 @@ impl Program {
         let (fd, half) = named_pair(SocketType::SEQPACKET, Kind::Datagram, id);
         let request = Request::OpenDatagram(OpenDatagram {
             id,
+            kind: Kind::Datagram,
+            unbound: false,
+            isolated: false,
             local,
             remote,
             family: Family::V4,

@@ -16,6 +16,7 @@ pub(crate) const ALL: &[&Application] = &[
     &HAPROXY,
     &CURL,
     &WGET,
+    &PING,
     &SSH,
     &IPERF,
     &REDIS,
@@ -93,7 +94,7 @@ pub(crate) const CURL: Application = Application {
     name: "curl",
     version: &["curl", "--version"],
     way: Way::Library,
-    done: "download, upload, three at once, a range, refused, timed out, both addresses",
+    done: "download, upload, three at once, a range, refused, timed out, both addresses, the same by IPv6",
     result: WORKS,
 };
 
@@ -102,6 +103,14 @@ pub(crate) const WGET: Application = Application {
     version: &["wget", "--version"],
     way: Way::Library,
     done: "download, the rest of a download, refused",
+    result: WORKS,
+};
+
+pub(crate) const PING: Application = Application {
+    name: "ping",
+    version: &["ping", "-V"],
+    way: Way::Library,
+    done: "echoes by IPv4 and IPv6, and nobody's address",
     result: WORKS,
 };
 

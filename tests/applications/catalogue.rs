@@ -33,7 +33,7 @@ pub(crate) const NGINX: Application = Application {
     name: "nginx",
     version: &["nginx", "-v"],
     way: Way::Library,
-    done: "daemon with workers of another user and a listener for each: files, proxy to a server on the LAN, keep-alive, load by `ab` and `wrk`, reload under a download, client's address in the log",
+    done: "daemon with workers of another user and a listener for each: files, proxy to a server on the LAN, keep-alive, load by `ab` from both hosts and by `wrk`, reload under a download, client's address in the log",
     result: WORKS,
 };
 
@@ -134,7 +134,7 @@ pub(crate) const REDIS: Application = Application {
     name: "redis",
     version: &["redis-server", "--version"],
     way: Way::Library,
-    done: "daemon: `redis-benchmark` plain and pipelined, a replica on the other host with an equal digest",
+    done: "daemon: `redis-benchmark` plain and pipelined, and from the same host, a replica on the other host with an equal digest",
     result: WORKS,
 };
 

@@ -12,12 +12,11 @@ const REPLY_TIMEOUT_MS: i32 = 5_000;
 const CONNECT_ATTEMPTS: u32 = 2_000;
 
 /// The end of a connect that was waited for.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nothing is allocated here, and an answer lives for a moment"
-)]
 pub(crate) enum Waited {
-    Ended(Reply),
+    /// It is up.
+    Connected,
+    /// It came to nothing, with this errno.
+    Failed(i32),
     /// A signal or the program's own time-out ended the wait; the attempt goes on.
     Interrupted(Errno),
 }
@@ -33,7 +32,8 @@ impl<K: Kernel> Program<'_, K> {
     /// Sends a request and waits for its answer and the descriptor with it.
     ///
     /// # Errors
-    /// [`ENETUNREACH`] when the service refuses to talk, [`ETIMEDOUT`] when it is stuck.
+    /// [`ENETUNREACH`] when the service refuses to talk, [`ETIMEDOUT`] when it is stuck; `EMFILE` and its like when this
+    /// process has no descriptor for it.
     pub(crate) fn exchange(
         &self,
         request: &Request,
@@ -94,9 +94,10 @@ impl<K: Kernel> Program<'_, K> {
         self.kernel.close(channel);
         match received {
             Ok(len) => match message.get(..len).map(Reply::parse) {
-                Some(Ok(reply)) => Waited::Ended(reply),
+                Some(Ok(Reply::Failed { errno })) => Waited::Failed(errno),
+                Some(Ok(_)) => Waited::Connected,
                 // Closed without an answer: the service died, or did not like the request.
-                _ => Waited::Ended(Reply::Failed { errno: ENETUNREACH }),
+                _ => Waited::Failed(ENETUNREACH),
             },
             Err(errno) => Waited::Interrupted(errno),
         }
@@ -118,6 +119,8 @@ impl<K: Kernel> Program<'_, K> {
                     attempts += 1;
                     self.kernel.sleep(1);
                 }
+                // Here, and not there, is the shortage.
+                Err(errno) if errno.is_scarcity() => return Err(errno),
                 // Away: no file, nobody listening, or not for us.
                 Err(_) => return Err(Errno(ENETUNREACH)),
             }

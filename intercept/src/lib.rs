@@ -19,7 +19,8 @@
 //! epoll registrations. From then on the descriptor is recognised by the abstract name of its peer ([`own`]): there is
 //! no table of descriptors in the process, and `fork`, `exec` and `dup` need no care.
 //!
-//! In isolated mode the LAN takes everything but loopback addresses; a wildcard listener is on the LAN only.
+//! In isolated mode the LAN takes everything but loopback addresses; a wildcard listener is on the LAN and on loopback:
+//! its kernel socket is bound to the loopback interface.
 //!
 //! Names under `.local`, in the network's domain and of LAN addresses are looked up by the service (module `ops::lookup`).
 //!

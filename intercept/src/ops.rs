@@ -7,6 +7,7 @@ mod connect;
 mod datagram;
 mod epoll;
 pub mod frames;
+mod groups;
 pub mod interface;
 mod listen;
 mod lookup;

@@ -108,7 +108,7 @@ impl Host {
             listeners: Listeners::default(),
             handshakes: 0,
             time_wait: TimeWait::new(hash),
-            next_port: random.draw() as u16,
+            next_port: sockets::any_ephemeral(&mut random),
             udp: udp::Table::new(hash),
             held: HeldBack::new(hash),
             reassembly: Reassembly::new(hash),

@@ -54,7 +54,7 @@ pub use host::{ConnectError, Host, ListenError};
 pub use sink::FrameSink;
 pub use time::Instant;
 pub use udp::{
-    Cast, Datagram, GroupError, SendOptions, Sharing, Taken, UdpBindError, UdpConnectError,
+    Cast, Datagram, GroupError, Loss, SendOptions, Sharing, Taken, UdpBindError, UdpConnectError,
     UdpEvent, UdpFailure, UdpId, UdpInfo, UdpSendError,
 };
 

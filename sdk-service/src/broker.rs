@@ -9,18 +9,25 @@
 
 mod accepting;
 mod acceptor;
+mod binding;
 mod budget;
 mod control;
 mod counters;
 mod datagram;
 mod datagrams;
 mod descriptor;
+mod direct;
 mod disposal;
+mod echo;
+mod groups;
+mod lifetimes;
 mod listener;
 mod listening;
+mod lost;
 mod naming;
 mod native;
 mod outcomes;
+mod ports;
 mod requests;
 mod stream;
 
@@ -33,7 +40,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use zt_netstack::{FlowId, Host, HostEvent, Instant, ListenerId, UdpId};
+use zt_netstack::{FlowId, Host, HostEvent, Instant, UdpId};
 use zt_protocol::NetworkId;
 use zt_socket_rpc::table::{Interface, StateTable};
 use zt_socket_rpc::{Id, Prefix};
@@ -44,10 +51,13 @@ pub(crate) use budget::Budget;
 use control::{Accepted, Call, ControlSocket};
 use counters::Counters;
 use datagram::Datagram;
+use direct::Arrival;
 use disposal::Disposal;
+use lifetimes::Lifetimes;
 use listener::Listener;
 pub(crate) use naming::NameConfig;
 use naming::Naming;
+use ports::Ports;
 use stream::{Stream, Verdict};
 
 /// Control connections served before bytes are moved again.
@@ -72,9 +82,12 @@ pub(crate) struct Broker {
     streams: Slots<Stream>,
     listeners: Slots<Listener>,
     datagrams: Slots<Datagram>,
+    /// Ends of pairs that two programs hold by themselves.
+    direct: Lifetimes,
     by_id: HashMap<Id, Socket>,
     by_flow: HashMap<FlowId, Owner>,
-    by_listener: HashMap<ListenerId, Key>,
+    /// Whose the ports of the host are.
+    ports: Ports,
     by_udp: HashMap<UdpId, Key>,
     naming: Naming,
     runnable: VecDeque<Socket>,
@@ -101,6 +114,16 @@ enum Socket {
     Stream(Key),
     Listener(Key),
     Datagram(Key),
+    /// One end of a pair that two programs hold: nothing here moves its bytes.
+    Direct,
+}
+
+/// A connection that the program was not told of yet.
+enum Pending {
+    /// From the LAN.
+    Flow(FlowId),
+    /// From a program of this service.
+    Direct(Arrival),
 }
 
 /// Whose flow it is.
@@ -131,9 +154,10 @@ impl Broker {
             streams: Slots::new(),
             listeners: Slots::new(),
             datagrams: Slots::new(),
+            direct: Lifetimes::default(),
             by_id: HashMap::new(),
             by_flow: HashMap::new(),
-            by_listener: HashMap::new(),
+            ports: Ports::default(),
             by_udp: HashMap::new(),
             naming: Naming::new(u64::from_le_bytes(seed)),
             runnable: VecDeque::new(),
@@ -242,6 +266,7 @@ impl Broker {
                 Some(Socket::Stream(key)) => self.run_stream(turn, key),
                 Some(Socket::Listener(key)) => self.run_listener(turn, key),
                 Some(Socket::Datagram(key)) => self.run_datagram(turn, key),
+                Some(Socket::Direct) => {}
                 None => break,
             }
         }
@@ -369,6 +394,7 @@ impl Broker {
                     self.udp_event(turn, id, event);
                 }
             }
+            // The network asks for them by itself.
             HostEvent::GroupsChanged => {}
             HostEvent::Readable(flow)
             | HostEvent::Writable(flow)
@@ -415,6 +441,7 @@ impl Broker {
                 .get_mut(key)
                 .map(|listener| &mut listener.queued),
             Socket::Datagram(key) => self.datagrams.get_mut(key).map(|socket| &mut socket.queued),
+            Socket::Direct => None,
         };
         if let Some(queued) = queued
             && !*queued

@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 
 use crate::address::{decode_address, encode_address};
+use crate::lost::Lost;
 use crate::names::{Addresses, DnsMessage, HostName};
 use crate::table::Entry;
 use crate::wire::{Malformed, Reader, Writer};
@@ -38,6 +39,8 @@ pub enum Reply {
     NameOf(HostName),
     /// The records of a name.
     Message(DnsMessage),
+    /// The oldest loss of the error queue.
+    Lost(Lost),
 }
 
 impl Reply {
@@ -66,6 +69,7 @@ impl Reply {
             ADDRESSES => Self::Addresses(Addresses::read(&mut input)?),
             NAME_OF => Self::NameOf(HostName::read(&mut input)?),
             MESSAGE => Self::Message(DnsMessage::read(&mut input)?),
+            LOST => Self::Lost(Lost::decode(&input.array()?)?),
             _ => return Err(Malformed::because("unknown reply")),
         };
         input.end()?;
@@ -105,6 +109,10 @@ impl Reply {
                 out.u8(MESSAGE);
                 message.write(&mut out);
             }
+            Self::Lost(lost) => {
+                out.u8(LOST);
+                lost.encode(&mut out);
+            }
         }
         out.len()
     }
@@ -117,3 +125,4 @@ const STATE: u8 = 0x84;
 const ADDRESSES: u8 = 0xa0;
 const NAME_OF: u8 = 0xa1;
 const MESSAGE: u8 = 0xa2;
+const LOST: u8 = 0x85;

@@ -150,7 +150,7 @@ pub struct Entry {
     pub errno: i32,
     /// The local address, once there is one.
     pub local: Option<SocketAddr>,
-    /// The peer, for a stream.
+    /// The peer, for a stream or a connected datagram socket.
     pub remote: Option<SocketAddr>,
     /// Options as set.
     pub options: Options,

@@ -1,12 +1,12 @@
 //! Properties of every message: round trip, refusal of every cut, and no panic on any bytes.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use proptest::prelude::*;
 use zt_socket_rpc::{
-    Accepted, Addresses, Bind, Connect, ConnectDatagram, DatagramHeader, DnsMessage, Entry, Family,
-    HostName, Id, Kind, Listen, MAX_MESSAGE, MAX_PLUG, OpenDatagram, OptionValue, Options, Origin,
-    Reply, Request, SetOption, State,
+    Accepted, Addresses, Bind, BindDatagram, Connect, ConnectDatagram, DatagramHeader, DnsMessage,
+    Entry, Family, HostName, Id, Kind, Listen, Lost, MAX_MESSAGE, MAX_PLUG, Membership,
+    OpenDatagram, OptionValue, Options, Origin, Reply, Request, SetOption, State, lost,
 };
 
 fn address() -> impl Strategy<Value = SocketAddr> {
@@ -40,6 +40,10 @@ fn options() -> impl Strategy<Value = Options> {
             ..Options::default()
         },
     )
+}
+
+fn framed_kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![Just(Kind::Datagram), Just(Kind::Echo), Just(Kind::RawEcho)]
 }
 
 fn request() -> impl Strategy<Value = Request> {
@@ -96,23 +100,44 @@ fn request() -> impl Strategy<Value = Request> {
                 value: OptionValue::new(&value)
             })),
         (
-            id(),
+            (id(), framed_kind()),
             address(),
             proptest::option::of(address()),
             family(),
-            any::<bool>(),
+            any::<(bool, bool, bool)>(),
             options()
         )
-            .prop_map(|(id, local, remote, family, kernel_socket, options)| {
+            .prop_map(|((id, kind), local, remote, family, flags, options)| {
+                let (kernel_socket, unbound, isolated) = flags;
                 Request::OpenDatagram(OpenDatagram {
                     id,
+                    kind,
                     local,
                     remote,
                     family,
                     kernel_socket,
+                    unbound,
+                    isolated,
                     options,
                 })
             }),
+        (id(), address()).prop_map(|(id, local)| Request::BindDatagram(BindDatagram { id, local })),
+        (
+            id(),
+            address(),
+            any::<(bool, u32)>(),
+            any::<Option<[u8; 4]>>()
+        )
+            .prop_map(|(id, group, (join, interface), address)| {
+                Request::Membership(Membership {
+                    id,
+                    group: group.ip(),
+                    join,
+                    interface,
+                    address: address.map(Ipv4Addr::from),
+                })
+            }),
+        id().prop_map(|id| Request::TakeLost { id }),
         (id(), proptest::option::of(address()))
             .prop_map(|(id, remote)| { Request::ConnectDatagram(ConnectDatagram { id, remote }) }),
         id().prop_map(|id| Request::Query { id }),
@@ -161,6 +186,27 @@ fn entry() -> impl Strategy<Value = Entry> {
     )
 }
 
+fn lost() -> impl Strategy<Value = Lost> {
+    let origin = prop_oneof![
+        Just(lost::Origin::Local),
+        Just(lost::Origin::Icmp),
+        Just(lost::Origin::Icmp6)
+    ];
+    let payload = proptest::collection::vec(any::<u8>(), 0..200);
+    (
+        origin,
+        any::<(u16, u8, u8)>(),
+        address(),
+        address(),
+        payload,
+    )
+        .prop_map(|(origin, (errno, kind, code), to, offender, payload)| {
+            let mut lost = Lost::new(errno, origin, kind, code, to).with_payload(&payload);
+            lost.offender = Some(offender.ip());
+            lost
+        })
+}
+
 fn reply() -> impl Strategy<Value = Reply> {
     prop_oneof![
         any::<u64>().prop_map(|instance| Reply::Hello { instance }),
@@ -172,6 +218,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         name().prop_map(Reply::NameOf),
         proptest::collection::vec(any::<u8>(), 0..=DnsMessage::MAX)
             .prop_map(|bytes| Reply::Message(DnsMessage::new(&bytes).expect("short enough"))),
+        lost().prop_map(Reply::Lost),
     ]
 }
 

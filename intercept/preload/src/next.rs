@@ -155,6 +155,8 @@ type Address = *mut u8;
 type Length = *mut u32;
 
 next! {
+    socket(domain: c_int, of_type: c_int, protocol: c_int) -> c_int
+        = (number::SOCKET, [domain as usize, of_type as usize, protocol as usize, 0, 0, 0]);
     connect(fd: c_int, address: *const u8, len: u32) -> c_int
         = (number::CONNECT, [fd as usize, address as usize, len as usize, 0, 0, 0]);
     bind(fd: c_int, address: *const u8, len: u32) -> c_int

@@ -34,6 +34,8 @@ counters! {
     silent,
     /// Connections made for programs.
     connected,
+    /// Connections between two programs of this service.
+    direct,
     /// Connections that came to nothing.
     failed,
     /// Connections taken from the LAN.

@@ -142,7 +142,7 @@ impl Network {
     }
 
     /// The multicast groups that the network must bring here, if they are others than at the last look:
-    /// those in which others look for our addresses, and those that were joined.
+    /// those in which others look for our addresses, those of all hosts, and those that were joined.
     pub(super) fn changed_groups(&mut self) -> Option<Vec<MulticastGroup>> {
         if !std::mem::take(&mut self.groups_changed) {
             return None;
@@ -155,7 +155,11 @@ impl Network {
             mac: Mac(mac),
             adi: 0,
         });
-        let mut groups: Vec<_> = resolving.chain(joined).collect();
+        let all_hosts = self
+            .addresses
+            .iter()
+            .map(|ip| MulticastGroup::all_hosts(ip.address()));
+        let mut groups: Vec<_> = resolving.chain(joined).chain(all_hosts).collect();
         // Several IP groups may share a link address.
         groups.sort_unstable();
         groups.dedup();

@@ -1,6 +1,6 @@
 //! The LAN in the table's header: addresses, routes, and the interface that programs see.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::sync::atomic::Ordering;
 
 use super::{
@@ -84,6 +84,26 @@ impl Table<'_> {
         self.any_prefix(|own, prefix| own && prefix.address == address)
     }
 
+    /// Whether `address` is the broadcast address of one of the LAN's own prefixes.
+    pub fn is_broadcast(&self, address: IpAddr) -> bool {
+        self.any_prefix(|own, prefix| match (prefix.address, address) {
+            // RFC 3021: a /31 has no broadcast address.
+            (IpAddr::V4(ours), IpAddr::V4(asked)) if own && prefix.length < 31 => {
+                let host = u32::MAX.checked_shr(prefix.length.into()).unwrap_or(0);
+                asked.to_bits() == ours.to_bits() | host
+            }
+            _ => false,
+        })
+    }
+
+    /// The first of this service's own IPv4 addresses.
+    pub fn own_v4(&self) -> Option<Ipv4Addr> {
+        self.find_prefix(|own, prefix| match prefix.address {
+            IpAddr::V4(ours) if own => Some(ours),
+            _ => None,
+        })
+    }
+
     /// The service's own addresses on the LAN, with their networks.
     pub fn own_addresses(&self) -> [Option<Prefix>; MAX_ADDRESSES] {
         let own = consistent(&self.0[H_SEQUENCE], || {
@@ -121,16 +141,17 @@ impl Table<'_> {
     }
 
     fn any_prefix(&self, wanted: impl Fn(bool, &Prefix) -> bool) -> bool {
+        self.find_prefix(|own, prefix| wanted(own, prefix).then_some(()))
+            .is_some()
+    }
+
+    fn find_prefix<T>(&self, wanted: impl Fn(bool, &Prefix) -> Option<T>) -> Option<T> {
         consistent(&self.0[H_SEQUENCE], || {
             let (own, routes) = self.counts();
             (0..own)
                 .chain(MAX_ADDRESSES..MAX_ADDRESSES + routes)
-                .any(|index| {
-                    self.prefix(index)
-                        .is_some_and(|prefix| wanted(index < MAX_ADDRESSES, &prefix))
-                })
-        })
-        .unwrap_or(false)
+                .find_map(|index| wanted(index < MAX_ADDRESSES, &self.prefix(index)?))
+        })?
     }
 }
 

@@ -6,7 +6,9 @@
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use zt_tests::{Daemon, Host, Lab, Service, ServiceOptions, Stock, run, stock_binary, wait_for};
+use zt_tests::{
+    Daemon, Host, Lab, Service, ServiceOptions, Stock, program, run, stock_binary, wait_for,
+};
 
 const POOL: &str = "10.147.20";
 const SIZE: usize = 64 << 20;
@@ -156,4 +158,55 @@ fn a_root_and_controller_of_stock_members() {
     stock.join(&network);
     let (ours, _) = Service::start_member(&our_host, &root, &network);
     exchange(&stock, &ours, (&stock_host, &our_host), &network);
+}
+
+/// Names by multicast DNS, between a kernel behind a stock node and programs behind ours.
+#[test]
+fn names_are_asked_and_answered_among_stock_hosts() {
+    let binary = stock_binary().expect("ZT_ONE names a stock zerotier-one");
+    let lab = Lab::new();
+    let (root_host, stock_host, our_host) = (lab.host(), lab.host(), lab.host());
+    let root = Stock::start_root(&binary, &root_host);
+    let network = root.create_network(POOL);
+    let planet = root.home().join("planet");
+    let stock = Stock::start(&binary, &stock_host, &planet);
+    let ours = Service::start(
+        &our_host,
+        &ServiceOptions {
+            planet: Some(planet),
+            environment: vec![("ZT_NAME".to_owned(), "web".to_owned())],
+            ..ServiceOptions::default()
+        },
+    );
+    root.authorize(&network, &stock.address());
+    root.authorize(&network, &ours.address());
+    stock.join(&network);
+    let _ = ours.cli(&["join", &network]);
+    let stock_address = stock.wait_address(&network);
+    let our_address = ours.wait_address(&network);
+    let mdns = |mode: &str, name: &str| {
+        let mut python = stock_host.command("python3");
+        python.arg("-u").arg(program("mdns.py"));
+        python.args([mode, &stock_address, name]);
+        python
+    };
+    for mode in ["ask", "legacy"] {
+        let found = run(mdns(mode, "web.local"), Duration::from_secs(60)).expect_ok("mdns.py");
+        assert_eq!(found.trim(), our_address, "{mode}");
+    }
+    let answerer = Daemon::start(
+        mdns("answer", "printer.local"),
+        &stock_host.dir().join("mdns.log"),
+    );
+    wait_for("the answerer", Duration::from_secs(10), || {
+        answerer.log().contains("listening").then_some(())
+    });
+    // The first question may come before the network knows who listens.
+    let text = wait_for("the name", Duration::from_secs(60), || {
+        let mut getent = ours.intercepted(&network, "getent");
+        getent.args(["ahostsv4", "printer.local"]);
+        let output = run(getent, Duration::from_secs(30));
+        (output.code == 0).then_some(output.stdout)
+    });
+    assert!(text.starts_with(&stock_address), "{text}");
 }

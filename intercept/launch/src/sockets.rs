@@ -17,6 +17,8 @@ use zt_intercept::Fd;
 use zt_socket_rpc::table::Table;
 use zt_socket_rpc::{Kind, Name};
 
+use crate::relay::Owner;
+
 /// A new connection may not be in the service's table yet.
 const NEW: Duration = Duration::from_secs(60);
 /// Entries below which nobody looks for dead ones.
@@ -29,6 +31,8 @@ pub(crate) struct Socket {
     pub(crate) name: Option<Name>,
     /// The supervisor's copy. None of connections.
     pub(crate) copy: Option<OwnedFd>,
+    /// What stands between a datagram socket and its service.
+    pub(crate) relay: Option<Owner>,
     /// What the operations remember of a connection.
     pub(crate) marks: AtomicU8,
     /// The failure of a connection has been told.
@@ -55,6 +59,14 @@ impl Socket {
         Self::new(None, Some(copy), 0)
     }
 
+    /// A datagram socket: the program's end.
+    pub(crate) fn datagram(name: Name, outlet: OwnedFd, relay: Owner) -> Self {
+        Self {
+            relay: Some(relay),
+            ..Self::new(Some(name), Some(outlet), 0)
+        }
+    }
+
     /// One half of a pair; its copy is kept if it is needed.
     pub(crate) fn own(name: Name, copy: OwnedFd, marks: u8) -> Self {
         let copy = (name.kind != Kind::Stream).then_some(copy);
@@ -65,6 +77,7 @@ impl Socket {
         Self {
             name,
             copy,
+            relay: None,
             marks: AtomicU8::new(marks),
             is_told: AtomicBool::new(false),
             seen: AtomicU64::new(0),
@@ -72,9 +85,10 @@ impl Socket {
         }
     }
 
-    /// The number of the supervisor's copy.
+    /// The number that the operations work on: of the supervisor's copy, or of the service's framed half.
     pub(crate) fn fd(&self) -> Option<Fd> {
-        self.copy.as_ref().map(OwnedFd::as_raw_fd)
+        let channel = self.relay.as_ref().map(|relay| relay.channel.as_raw_fd());
+        channel.or_else(|| self.copy.as_ref().map(OwnedFd::as_raw_fd))
     }
 
     /// Notes where it is.

@@ -17,7 +17,7 @@ use std::thread;
 
 use zt_intercept::Errno;
 use zt_socket_rpc::linux::AF_UNIX;
-use zt_socket_rpc::{DatagramHeader, Id, MAX_FRAME};
+use zt_socket_rpc::{DatagramHeader, Id, MAX_FRAME, MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
 
 use crate::supervisor::Supervisor;
 use crate::sys;
@@ -280,6 +280,14 @@ impl Relay {
             let Some((entry, peer)) = entry.and_then(|entry| Some((entry, entry.remote?))) else {
                 continue;
             };
+            let limit = if peer.is_ipv4() {
+                MAX_PAYLOAD_V4
+            } else {
+                MAX_PAYLOAD_V6
+            };
+            if len > limit {
+                continue;
+            }
             let header = DatagramHeader {
                 peer: Some(peer),
                 local: None,

@@ -282,6 +282,27 @@ fn a_connection_survives_exec() {
     );
 }
 
+/// Without its supervisor a program gets errors, and does not hang.
+#[test]
+fn a_supervisors_death_is_an_error() {
+    lan!(lab, network, a _address, b _client_address);
+    let orphan = waiting(&a, &network, "orphan", &[]);
+    orphan.signal(libc::SIGKILL);
+    says(&orphan, "ended with ENOSYS\nended with ENOSYS\n");
+    drop(b);
+}
+
+#[test]
+fn many_processes_do_not_meet() {
+    lan!(lab, network, a address, b _client_address);
+    let mut forks = a.launched(&network, "python3");
+    forks
+        .arg(program("launch.py"))
+        .args(["forks", "9000", "40", &address]);
+    assert_eq!(run(forks, LIMIT).expect_ok("the processes"), "[0]\n");
+    drop(b);
+}
+
 #[test]
 fn a_listener_goes_over_to_a_new_service() {
     lan!(lab, network, a address, b client_address);

@@ -7,6 +7,8 @@
     launch.py registered PORT HOST  connects a socket that two epoll instances know already
     launch.py echo PORT             sends every datagram back, after the sender's address
     launch.py calls PORT HOST       asks that one with each of the calls that there are
+    launch.py orphan PORT           waits in accept, and says how that ended
+    launch.py forks PORT COUNT      COUNT processes, each with a listener of its own and a connection to it
     launch.py graceful PORT         ends with status 3 on SIGTERM while accept waits
 """
 import errno
@@ -171,13 +173,43 @@ def calls(port):
     print("still", s.recv(100).decode(), flush=True)
 
 
+def orphan(port):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    s = listener(port)
+    for call in (s.accept, socket.socket):
+        try:
+            call()
+        except OSError as error:
+            print("ended with", errno.errorcode[error.errno], flush=True)
+
+
+def forks(port, count):
+    """Every process has its own listener and its own thread that connects to it."""
+    children = []
+    for at in range(count):
+        child = os.fork()
+        if child == 0:
+            s = socket.socket()
+            s.bind((sys.argv[4], port + at))
+            s.listen()
+            caller = threading.Thread(target=lambda: socket.create_connection((sys.argv[4], port + at), 20).recv(100))
+            caller.start()
+            answer(s)
+            caller.join()
+            os._exit(0)
+        children.append(child)
+    print(sorted({os.waitpid(child, 0)[1] for child in children}), flush=True)
+
+
 def graceful(port):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
     listener(port).accept()
 
 
-if sys.argv[1] == "threads":
+if sys.argv[1] == "forks":
+    forks(int(sys.argv[2]), int(sys.argv[3]))
+elif sys.argv[1] == "threads":
     threads(int(sys.argv[2]), int(sys.argv[3]))
 else:
     {"prefork": prefork, "alarm": alarm, "again": again, "registered": registered,
-     "echo": echo, "calls": calls, "graceful": graceful}[sys.argv[1]](int(sys.argv[2]))
+     "echo": echo, "calls": calls, "orphan": orphan, "graceful": graceful}[sys.argv[1]](int(sys.argv[2]))

@@ -8,6 +8,8 @@
 
 mod kernel;
 
+pub(crate) use kernel::connect_to;
+
 use std::cell::RefCell;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use std::time::{Duration, Instant};
 use zt_intercept::{Errno, Fd, Kernel as _, Program};
 use zt_socket_rpc::linux::{SO_RCVTIMEO_OLD, SO_SNDTIMEO_OLD, SOL_SOCKET};
 use zt_socket_rpc::table::{Entry, State};
-use zt_socket_rpc::{Id, Name};
+use zt_socket_rpc::{Id, Kind, Name};
 
 use crate::notify::Call;
 use crate::relay::{self, Relay};
@@ -82,6 +84,12 @@ impl<'a> Caller<'a> {
     /// Whether it is a socket of the kernel's as yet.
     pub(crate) fn is_undecided(&self) -> bool {
         self.place.borrow().socket.name.is_none()
+    }
+
+    /// The name of a connection.
+    pub(crate) fn connection(&self) -> Option<Name> {
+        let name = self.place.borrow().socket.name;
+        name.filter(|name| name.kind == Kind::Stream)
     }
 
     /// Sends what fits.

@@ -4,6 +4,7 @@
 //! arguments again, so another thread of the program may show it other ones: the program deceives only itself.
 
 mod datagrams;
+mod options;
 
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::sync::Arc;
@@ -51,10 +52,10 @@ pub(crate) fn answer(supervisor: &Arc<Supervisor>, call: &Call) -> Answer {
             name(supervisor, call, "getpeername", outcome)
         }),
         libc::SYS_getsockopt => with_own(supervisor, call, |caller| {
-            get_option(supervisor, call, &caller)
+            options::get(supervisor, call, &caller)
         }),
         libc::SYS_setsockopt => with_own(supervisor, call, |caller| {
-            set_option(supervisor, call, &caller)
+            options::set(supervisor, call, &caller)
         }),
         libc::SYS_sendto | libc::SYS_sendmsg | libc::SYS_sendmmsg => {
             with_socket(supervisor, call, |caller| datagrams::send(call, &caller))
@@ -307,46 +308,6 @@ fn put_address(
         .write(buffer, bytes.get(..room).unwrap_or(bytes))?;
     call.memory
         .write(len_at, &(bytes.len() as u32).to_ne_bytes())
-}
-
-fn get_option(supervisor: &Arc<Supervisor>, call: &Call, caller: &Caller<'_>) -> Answer {
-    let (level, option) = (call.int(1), call.int(2));
-    if (level, option) == (libc::SOL_SOCKET, libc::SO_ERROR)
-        && let Some(errno) = caller.take_error()
-    {
-        let put = put_option(call, &errno.0.to_ne_bytes());
-        return of(put.map(|()| 0));
-    }
-    let outcome = caller.program().get_option(caller.socket(), level, option);
-    end(supervisor, call, "getsockopt", outcome, |value| {
-        of(put_option(call, value.as_bytes()).map(|()| 0))
-    })
-}
-
-fn put_option(call: &Call, bytes: &[u8]) -> Result<(), Errno> {
-    let room = call
-        .memory
-        .read_int(call.pointer(4))
-        .ok_or(Errno(libc::EFAULT))?;
-    let room = usize::try_from(room).map_err(|_| Errno(libc::EINVAL))?;
-    let bytes = bytes.get(..room).unwrap_or(bytes);
-    call.memory.write(call.pointer(3), bytes)?;
-    call.memory
-        .write(call.pointer(4), &(bytes.len() as u32).to_ne_bytes())
-}
-
-fn set_option(supervisor: &Arc<Supervisor>, call: &Call, caller: &Caller<'_>) -> Answer {
-    let len = call.int(4);
-    if len < 0 {
-        return Answer::Continue;
-    }
-    let len = len.min(LONGEST).unsigned_abs() as usize;
-    let value = call.memory.read(call.pointer(3), len);
-    let outcome =
-        caller
-            .program()
-            .set_option(caller.socket(), call.int(1), call.int(2), value.as_deref());
-    end(supervisor, call, "setsockopt", outcome, Answer::Value)
 }
 
 fn of(result: Result<i32, Errno>) -> Answer {

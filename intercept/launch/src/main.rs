@@ -11,6 +11,7 @@ mod calls;
 mod epoll;
 mod filter;
 mod inherit;
+mod later;
 mod log;
 mod memory;
 mod messages;

@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use zt_intercept::Fd;
+use zt_socket_rpc::Name;
 use zt_socket_rpc::table::Table;
-use zt_socket_rpc::{Kind, Name};
 
 use crate::relay::Owner;
 
@@ -67,10 +67,14 @@ impl Socket {
         }
     }
 
-    /// One half of a pair; its copy is kept if it is needed.
-    pub(crate) fn own(name: Name, copy: OwnedFd, marks: u8) -> Self {
-        let copy = (name.kind != Kind::Stream).then_some(copy);
-        Self::new(Some(name), copy, marks)
+    /// A connection, of which there is no copy.
+    pub(crate) fn connection(name: Name, marks: u8) -> Self {
+        Self::new(Some(name), None, marks)
+    }
+
+    /// A half of a pair that is worked on later.
+    pub(crate) fn kept(name: Name, copy: OwnedFd) -> Self {
+        Self::new(Some(name), Some(copy), 0)
     }
 
     fn new(name: Option<Name>, copy: Option<OwnedFd>, marks: u8) -> Self {
@@ -163,24 +167,22 @@ impl Socket {
 mod tests {
     use super::*;
     use std::os::unix::net::UnixStream;
-    use zt_socket_rpc::Id;
+    use zt_socket_rpc::{Id, Kind};
 
     fn half() -> OwnedFd {
         UnixStream::pair().expect("pair").0.into()
     }
 
-    fn name(kind: Kind) -> Name {
-        Name {
-            kind,
-            id: Id::from_bytes([7; Id::LEN]),
-        }
-    }
-
     #[test]
     fn a_connection_is_the_programs_to_close() {
-        assert!(Socket::own(name(Kind::Stream), half(), 0).copy.is_none());
-        assert!(Socket::own(name(Kind::Listener), half(), 0).copy.is_some());
-        assert!(Socket::native(half()).copy.is_some());
+        let name = Name {
+            kind: Kind::Stream,
+            id: Id::from_bytes([7; Id::LEN]),
+        };
+        let sockets = Sockets::default();
+        sockets.add(5, Arc::new(Socket::connection(name, 0)), None);
+        assert!(sockets.get(5).is_some_and(|socket| socket.fd().is_none()));
+        assert!(sockets.kept().is_empty());
     }
 
     #[test]

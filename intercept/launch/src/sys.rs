@@ -424,6 +424,34 @@ pub(crate) fn epoll_instance() -> Result<OwnedFd, Errno> {
     owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })
 }
 
+/// Reads memory of another process; how much could be read.
+pub(crate) fn read_memory(pid: i32, address: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
+    let local = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    let remote = libc::iovec {
+        iov_base: address as *mut c_void,
+        iov_len: buffer.len(),
+    };
+    // SAFETY: a writable buffer of the length given; the address is the other process's.
+    counted(unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) })
+}
+
+/// Writes memory of another process; how much could be written.
+pub(crate) fn write_memory(pid: i32, address: u64, bytes: &[u8]) -> Result<usize, Errno> {
+    let local = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    let remote = libc::iovec {
+        iov_base: address as *mut c_void,
+        iov_len: bytes.len(),
+    };
+    // SAFETY: a readable buffer of the length given; the address is the other process's.
+    counted(unsafe { libc::process_vm_writev(pid, &raw const local, 1, &raw const remote, 1, 0) })
+}
+
 /// How many descriptors another process may have.
 pub(crate) fn descriptor_limit(pid: i32) -> Option<u64> {
     let mut limit = libc::rlimit {

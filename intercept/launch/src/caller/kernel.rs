@@ -41,13 +41,7 @@ impl Kernel for Caller<'_> {
     }
 
     fn connect_path(&self, path: &[u8]) -> Result<Fd, Errno> {
-        let fd = sys::socket(i32::from(AF_UNIX), SOCK_SEQPACKET | SOCK_NONBLOCK, 0)?;
-        let connected = connect_unix(fd, path);
-        if let Err(errno) = connected {
-            sys::close(fd);
-            return Err(errno);
-        }
-        Ok(fd)
+        connect_to(path)
     }
 
     fn close(&self, fd: Fd) {
@@ -312,6 +306,17 @@ fn put(buffer: &mut [u8], parts: &[&[u8]]) -> usize {
         *to = *from;
     }
     bytes.count()
+}
+
+/// A non-blocking `SEQPACKET` socket connected to a path.
+pub(crate) fn connect_to(path: &[u8]) -> Result<Fd, Errno> {
+    let fd = sys::socket(i32::from(AF_UNIX), SOCK_SEQPACKET | SOCK_NONBLOCK, 0)?;
+    let connected = connect_unix(fd, path);
+    if let Err(errno) = connected {
+        sys::close(fd);
+        return Err(errno);
+    }
+    Ok(fd)
 }
 
 /// Connects to a path; through a descriptor of its directory when it is too long for an address.

@@ -31,6 +31,7 @@ demo: shared_lib
 
 test: shared_lib
 	tests/prepare.sh
+	tests/debian11.sh build/debian11
 	$(CARGO) test --locked --workspace --exclude ztintercept --exclude zt-tests
 	$(CARGO) test --locked -p zt-tests $(if $(ZT_ONE),--features stock) -- --test-threads=1
 

@@ -10,6 +10,7 @@ pub mod frames;
 mod listen;
 mod names;
 pub(crate) mod options;
+mod queues;
 pub mod receive;
 pub mod send;
 

@@ -211,8 +211,7 @@ fn get_option(supervisor: &Arc<Supervisor>, call: &Call, caller: &Caller<'_>) ->
         let put = || {
             let room = target::read_int(call.thread, call.pointer(4)).ok_or(Errno(libc::EFAULT))?;
             let room = usize::try_from(room).map_err(|_| Errno(libc::EINVAL))?;
-            let bytes = value.as_bytes();
-            let bytes = bytes.get(..room).unwrap_or(bytes);
+            let bytes = value.cut_to(call.int(1), room);
             target::write(call.thread, call.pointer(3), bytes)?;
             target::write(
                 call.thread,

@@ -18,9 +18,15 @@ pub struct OptionAnswer {
 }
 
 impl OptionAnswer {
-    /// The value.
-    pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+    /// The value, cut to the program's buffer as the kernel does: numbers of `SOL_IP` that fit are given in one byte to
+    /// a buffer that is too small for an `int`.
+    pub fn cut_to(&self, level: i32, room: usize) -> &[u8] {
+        let value = self.bytes.get(..self.len).unwrap_or_default();
+        let room = match value {
+            [_, 0, 0, 0] if level == SOL_IP && (1..4).contains(&room) => 1,
+            _ => room,
+        };
+        value.get(..room).unwrap_or(value)
     }
 
     fn of(value: &[u8]) -> Self {
@@ -79,6 +85,12 @@ impl<K: Kernel> Program<'_, K> {
 
     fn get_own_option(&self, fd: Fd, own: Name, level: i32, name: i32) -> Step<OptionAnswer> {
         let entry = || self.entry(own.id).ok_or(Errno(ENOTCONN));
+        if !is_known_level(level) {
+            return Err(match own.kind {
+                Kind::Datagram => Reason::Native.into(),
+                _ => unknown_level(entry()?.family).into(),
+            });
+        }
         Ok(match (level, name) {
             (SOL_SOCKET, SO_TYPE) if own.kind == Kind::Datagram => OptionAnswer::int(SOCK_DGRAM),
             (SOL_SOCKET, SO_PROTOCOL) if own.kind == Kind::Datagram => {
@@ -121,7 +133,7 @@ impl<K: Kernel> Program<'_, K> {
                 // In order with the one-way requests that set options.
                 let entry = self.entry_in_order(own.id).ok_or(Errno(ENOTCONN))?;
                 if level == SOL_IPV6 && entry.family == Family::V4 {
-                    return Err(Errno(ENOPROTOOPT).into());
+                    return Err(unknown_level(entry.family).into());
                 }
                 let mut value = [0; 16];
                 match entry.options.get(level, name, &mut value) {
@@ -149,6 +161,12 @@ impl<K: Kernel> Program<'_, K> {
             (SOL_SOCKET, SO_PASSCRED | SO_PASSSEC) => return Err(Errno(EOPNOTSUPP).into()),
             // A hint: the LAN is the only device there is.
             (SOL_SOCKET, SO_BINDTODEVICE) => return Ok(0),
+            (level, _) if !is_known_level(level) => {
+                return Err(match own.kind {
+                    Kind::Datagram => Reason::Native.into(),
+                    _ => Errno(ENOPROTOOPT).into(),
+                });
+            }
             _ => {}
         }
         // The errno is decided here; the service applies the same function to its own copy.
@@ -163,6 +181,10 @@ impl<K: Kernel> Program<'_, K> {
         if let Some(entry) = self.kernel.table().and_then(|table| table.entry(id.tag())) {
             if level == SOL_IPV6 && entry.family == Family::V4 {
                 return Err(Errno(ENOPROTOOPT).into());
+            }
+            // What is ours has a port, with which Linux lets nobody change it any more.
+            if (level, name) == (SOL_IPV6, IPV6_V6ONLY) {
+                return Err(Errno(EINVAL).into());
             }
             if entry.state == State::Failed || entry.state == State::Reset {
                 // Kept by Linux until the socket is closed, without any effect.
@@ -211,7 +233,6 @@ const fn is_of_groups(level: i32, name: i32) -> bool {
 /// Whether a Unix socket answers otherwise than TCP does. Everything else needs no look at the descriptor.
 pub fn is_interesting(level: i32, name: i32) -> bool {
     match level {
-        SOL_TCP | SOL_IP | SOL_IPV6 => true,
         SOL_SOCKET => matches!(
             name,
             SO_TYPE
@@ -235,8 +256,21 @@ pub fn is_interesting(level: i32, name: i32) -> bool {
                 | SO_DONTROUTE
                 | SO_PRIORITY
         ),
-        _ => false,
+        _ => true,
     }
+}
+
+/// Whether TCP has options of this level.
+const fn is_known_level(level: i32) -> bool {
+    matches!(level, SOL_SOCKET | SOL_TCP | SOL_IP | SOL_IPV6)
+}
+
+/// What `getsockopt` says of a level that a socket does not have.
+const fn unknown_level(family: Family) -> Errno {
+    Errno(match family {
+        Family::V4 => EOPNOTSUPP,
+        Family::V6 => ENOPROTOOPT,
+    })
 }
 
 /// A plausible `struct tcp_info`: the state, and the fields that programs divide by.

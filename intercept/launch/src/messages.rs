@@ -6,7 +6,7 @@
 use std::os::fd::AsRawFd as _;
 
 use zt_intercept::frames::{Arrived, SendControl};
-use zt_intercept::{Errno, Outcome, Reason};
+use zt_intercept::{Errno, Fd, Outcome, Reason};
 use zt_socket_rpc::linux::{EPIPE, SO_RCVTIMEO_OLD, SO_SNDTIMEO_OLD};
 use zt_socket_rpc::{DatagramHeader, Id, MAX_PAYLOAD_V6, Name};
 
@@ -191,16 +191,34 @@ fn try_send(
     }
     let len = message.len();
     let control = message.send_control(call)?;
-    let header = caller
+    let more = flags & libc::MSG_MORE != 0;
+    let heading = caller
         .program()
-        .frame(caller.socket(), relay.id, to, &control, len)?;
-    let mut frame = Vec::with_capacity(header.len() + len.min(MAX_PAYLOAD_V6));
-    frame.extend(header);
-    message.gather(call, &mut frame)?;
+        .frame(caller.socket(), relay.id, to, &control, len, more)?;
+    let mut payload = Vec::with_capacity(len.min(MAX_PAYLOAD_V6));
+    message.gather(call, &mut payload)?;
     let channel = relay.channel.as_raw_fd();
+    let Some(segment) = heading.segment else {
+        let frame = [&heading.header[..], &payload].concat();
+        return send_frame(caller, channel, &frame, flags).map(|()| len);
+    };
+    // `UDP_SEGMENT`: one send, several datagrams. What has left has left.
+    let mut sent = 0;
+    for part in payload.chunks(segment) {
+        let frame = [&heading.header[..], part].concat();
+        match send_frame(caller, channel, &frame, flags) {
+            Ok(()) => sent += part.len(),
+            Err(errno) if sent == 0 => return Err(errno),
+            Err(_) => break,
+        }
+    }
+    Ok(sent)
+}
+
+fn send_frame(caller: &Caller<'_>, channel: Fd, frame: &[u8], flags: i32) -> Result<(), Errno> {
     loop {
-        match sys::send(channel, &frame) {
-            Ok(_) => return Ok(len),
+        match sys::send(channel, frame) {
+            Ok(_) => return Ok(()),
             Err(Errno(libc::EAGAIN)) => {
                 caller.wait_for_datagrams(channel, libc::POLLOUT, flags, SO_SNDTIMEO_OLD)?;
             }
@@ -296,6 +314,7 @@ fn header_of_peer(caller: &Caller<'_>, id: Id) -> Result<[u8; DatagramHeader::LE
         ttl: None,
         tos: None,
         errno: 0,
+        more: false,
         interface: 0,
     };
     Ok(header.emit())

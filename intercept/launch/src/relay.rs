@@ -295,6 +295,7 @@ impl Relay {
                 ttl: None,
                 tos: None,
                 errno: 0,
+                more: false,
                 interface: 0,
             };
             head.copy_from_slice(&header.emit());

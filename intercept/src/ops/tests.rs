@@ -460,7 +460,9 @@ fn success_is_told_once_to_a_repeated_connect() {
 
 fn so_error(world: &World, fd: Fd) -> i32 {
     match world.program().get_option(fd, SOL_SOCKET, SO_ERROR) {
-        Outcome::Done(answer) => i32::from_ne_bytes(answer.as_bytes().try_into().unwrap()),
+        Outcome::Done(answer) => {
+            i32::from_ne_bytes(answer.cut_to(SOL_SOCKET, 4).try_into().unwrap())
+        }
         other => panic!("{other:?}"),
     }
 }

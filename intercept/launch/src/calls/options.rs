@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use zt_intercept::Errno;
+use zt_intercept::{Errno, OptionAnswer};
 use zt_socket_rpc::{OptionValue, Options, SetOption, State};
 
 use super::{LONGEST, end, of};
@@ -17,7 +17,8 @@ pub(super) fn get(supervisor: &Arc<Supervisor>, call: &Call, caller: &Caller<'_>
     if (level, option) == (libc::SOL_SOCKET, libc::SO_ERROR)
         && let Some(errno) = caller.take_error()
     {
-        let put = put_option(call, &errno.0.to_ne_bytes());
+        let error = OptionAnswer::int(errno.0);
+        let put = put_option(call, &error);
         return of(put.map(|()| 0));
     }
     if later::may_wait(level, option)
@@ -27,17 +28,17 @@ pub(super) fn get(supervisor: &Arc<Supervisor>, call: &Call, caller: &Caller<'_>
     }
     let outcome = caller.program().get_option(caller.socket(), level, option);
     end(supervisor, call, "getsockopt", outcome, |value| {
-        of(put_option(call, value.as_bytes()).map(|()| 0))
+        of(put_option(call, &value).map(|()| 0))
     })
 }
 
-fn put_option(call: &Call, bytes: &[u8]) -> Result<(), Errno> {
+fn put_option(call: &Call, answer: &OptionAnswer) -> Result<(), Errno> {
     let room = call
         .memory
         .read_int(call.pointer(4))
         .ok_or(Errno(libc::EFAULT))?;
     let room = usize::try_from(room).map_err(|_| Errno(libc::EINVAL))?;
-    let bytes = bytes.get(..room).unwrap_or(bytes);
+    let bytes = answer.cut_to(call.int(1), room);
     call.memory.write(call.pointer(3), bytes)?;
     call.memory
         .write(call.pointer(4), &(bytes.len() as u32).to_ne_bytes())

@@ -338,6 +338,20 @@ fn descriptors_run_out_on_either_side_and_come_back() {
         );
     }
 
+    // The program's own limit, where it accepts.
+    let mut full = first.intercepted(&network, "/usr/bin/python3");
+    full.arg(program("full.py")).arg("24020");
+    let mut full = Daemon::start(full, &a.dir().join("full.log"));
+    wait_for("the full server", PATIENCE, || {
+        full.log().contains("full").then_some(())
+    });
+    let mut one = inward();
+    one.arg(program("faults.py"))
+        .args(["crowd", &address, "24020", "1"]);
+    let _ = run(one, PATIENCE).expect_ok("the one connection");
+    let ended = wait_for("the full server's end", PATIENCE, || full.ended());
+    assert!(ended.success(), "{}", full.log());
+
     // The service's limit, as it starts with it: for connections that its programs make, and for those that they take.
     let (outward, talker) = (outward(), outward());
     first.daemon().stop();

@@ -178,7 +178,7 @@ impl Service {
                     &[table.file().as_raw_fd()],
                 )?;
             }
-            Request::Connect(connect) if descriptors.len() == 1 => {
+            Request::Connect(connect) if matches!(descriptors.len(), 1 | 2) => {
                 let end = Arc::new(End {
                     id: connect.id,
                     half: descriptors.remove(0),

@@ -31,6 +31,9 @@ pub(crate) fn answer(supervisor: &Arc<Supervisor>, call: &Call) -> Answer {
             // A port that the program has given up must be free.
             sweep::sweep(supervisor);
             let outcome = caller.program().bind(caller.socket(), address);
+            if matches!(outcome, Outcome::PassThrough(_)) && caller.is_datagram() {
+                caller.let_go();
+            }
             end(supervisor, call, "bind", outcome, Answer::Value)
         }),
         libc::SYS_listen => with_socket(supervisor, call, |caller| {

@@ -262,7 +262,7 @@ impl Kernel for Caller<'_> {
         }
     }
 
-    /// Never asked for: see [`Supervisor::registrations`].
+    /// Never asked for: see [`crate::supervisor::Supervisor::registrations`].
     fn epoll_control(&self, _: Fd, _: i32, _: Fd, _: EpollEvent) -> Result<(), Errno> {
         Err(Errno(libc::EBADF))
     }

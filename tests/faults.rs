@@ -149,6 +149,12 @@ fn an_upgrade_of_the_service_refuses_nobody() {
     let talker = other.intercepted(&network, "/usr/bin/python3");
     let mut talker = role(talker, &b.dir().join("talk.log"), &["talk", &address, PORT]);
     served_again(&talker, 0);
+    let dialler = other.intercepted(&network, "/usr/bin/python3");
+    let mut dialler = role(
+        dialler,
+        &b.dir().join("dial.log"),
+        &["dial", &address, PORT],
+    );
     upgraded.daemon().stop();
     drop(upgraded);
     let mut service = Mortal::start(&a);
@@ -157,10 +163,12 @@ fn an_upgrade_of_the_service_refuses_nobody() {
         service.daemon.stop();
         service.again();
         served_again(&talker, from);
-        assert_well(&mut [&mut server, &mut talker]);
+        assert_well(&mut [&mut server, &mut talker, &mut dialler]);
     }
     let log = talker.log();
     assert!(!log.contains("ConnectionRefused"), "{log}");
+    let refused = dialler.log().lines().count();
+    assert_eq!(refused, 0, "connections were refused");
 }
 
 /// What a service holds.

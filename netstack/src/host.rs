@@ -22,6 +22,7 @@ pub use sockets::{ConnectError, ListenError};
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::config::{Buffers, HostConfig};
 use crate::counters::Counters;
@@ -66,6 +67,8 @@ pub struct Host {
     handshakes: usize,
     time_wait: TimeWait,
     next_port: u16,
+    /// See [`Host::is_coming`].
+    there_from: Instant,
 
     udp: udp::Table,
     /// Datagrams whose next hop is not known yet.
@@ -87,6 +90,9 @@ pub struct Host {
     events: VecDeque<HostEvent>,
     counters: Counters,
 }
+
+/// How long a host is [coming](Host::is_coming): a SYN is repeated after a second.
+const COMING: Duration = Duration::from_secs(1);
 
 impl Host {
     /// A host with these addresses. `seed` makes sequence numbers, ports and hashes hard to guess; it must differ
@@ -110,6 +116,7 @@ impl Host {
             handshakes: 0,
             time_wait: TimeWait::new(hash),
             next_port: sockets::any_ephemeral(&mut random),
+            there_from: Instant::default(),
             udp: udp::Table::new(hash),
             held: HeldBack::new(hash),
             reassembly: Reassembly::new(hash),
@@ -139,6 +146,9 @@ impl Host {
             .addresses()
             .filter(|ip| !self.routes.is_own(*ip))
             .collect();
+        if self.addresses().next().is_none() && !added.is_empty() {
+            self.there_from = now + COMING;
+        }
         let moved = self.mac != config.mac;
         self.mac = config.mac;
         self.routes = routes;
@@ -170,6 +180,12 @@ impl Host {
             added
         };
         announced.into_iter().for_each(|ip| self.announce(ip));
+    }
+
+    /// Whether the host has its first addresses since a moment ago. It may be one that was gone for a while, whose
+    /// programs take their ports again: nobody is refused yet, and who connects will ask again.
+    fn is_coming(&self) -> bool {
+        self.now < self.there_from
     }
 
     /// Ring sizes of the flows to come.

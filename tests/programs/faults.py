@@ -5,6 +5,7 @@ faults.py serve PORT                    echoes over TCP and UDP: two forked work
 faults.py talk ADDRESS PORT [SECONDS]   talks to such a server, for ever or for a time, and prints "served KIND" whenever
                                         it is served anew: after its start and after each failure
 faults.py crowd ADDRESS PORT COUNT      so many connections at once, each of which wants one answer and then ends
+faults.py dial ADDRESS PORT             opens a connection every few milliseconds, and says "refused" when one is
 faults.py ping ADDRESS PORT             one connection and a byte back and forth: the longest wait, when a line comes in
 """
 import errno
@@ -199,6 +200,27 @@ def crowd(address, port, count):
 
 
 @fatal
+def dial(address, port):
+    """Never waits for an attempt: there is always one that begins at the wrong moment."""
+    attempts = select.epoll()
+    pending = {}
+    while True:
+        attempt = socket.socket()
+        attempt.setblocking(False)
+        attempt.connect_ex((address, port))
+        pending[attempt.fileno()] = attempt
+        attempts.register(attempt, select.EPOLLOUT)
+        for number, _ in attempts.poll(PAUSE):
+            ended = pending.pop(number)
+            attempts.unregister(ended)
+            if ended.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED:
+                say("refused")
+            ended.close()
+        if len(pending) > 500:
+            pending.popitem()[1].close()
+
+
+@fatal
 def ping(address, port):
     connection = socket.create_connection((address, port), LIMIT)
     worst, count = [0.0], [0]
@@ -223,7 +245,7 @@ def ping(address, port):
 def main():
     role, *arguments = sys.argv[1:]
     arguments = [int(argument) if argument.isdigit() else argument for argument in arguments]
-    {"serve": serve, "talk": talk, "crowd": crowd, "ping": ping}[role](*arguments)
+    {"serve": serve, "talk": talk, "crowd": crowd, "dial": dial, "ping": ping}[role](*arguments)
 
 
 if __name__ == "__main__":

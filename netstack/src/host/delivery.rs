@@ -33,7 +33,7 @@ impl Host {
             return;
         }
         self.counters.port_closed += 1;
-        if cast == Cast::Unicast {
+        if cast == Cast::Unicast && !self.is_coming() {
             self.refuse(src, packet, Refusal::Port);
         }
     }

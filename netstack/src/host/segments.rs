@@ -43,6 +43,8 @@ impl Host {
         }
         if segment.has(SYN) && !segment.has(ACK) && listening {
             self.handle_syn(src, packet, &segment);
+        } else if segment.has(SYN) && self.is_coming() {
+            self.counters.port_closed += 1;
         } else {
             self.counters.port_closed += 1;
             self.reply_bare(src, BareSegment::reset(local, remote, &segment));

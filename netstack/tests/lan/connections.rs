@@ -587,6 +587,38 @@ fn a_host_that_comes_back_gets_through_from_the_same_port() {
     }
 }
 
+/// Its programs need a moment to listen again: who connects meanwhile waits and is not refused.
+#[test]
+fn a_host_that_comes_back_refuses_nobody_at_first() {
+    let mut wire = wire();
+    let everything = crate::wire::config(1);
+    let nothing = zt_netstack::HostConfig {
+        addresses: Vec::new(),
+        routes: Vec::new(),
+        ..everything.clone()
+    };
+    let now = wire.now;
+    wire.hosts[1] = zt_netstack::Host::new(nothing, 99);
+    wire.hosts[1].configure(now, everything);
+    let (early, never) = (wire.connect(0, at(1, 7)), wire.connect(0, at(1, 9)));
+    wire.idle(Duration::from_millis(500));
+    wire.listen(1, 7, 8);
+    wire.idle(seconds(5));
+    let events = wire.events(0);
+    assert!(events.contains(&HostEvent::Connected(early)), "{events:?}");
+    let refused = HostEvent::ConnectFailed(never, ConnectFailure::Refused);
+    assert!(events.contains(&refused), "{events:?}");
+    let late = wire.connect(0, at(1, 9));
+    let asked = wire.now;
+    wire.idle(seconds(5));
+    let (_, when, event) = wire.log[wire.log.len() - 1];
+    assert_eq!(
+        event,
+        HostEvent::ConnectFailed(late, ConnectFailure::Refused)
+    );
+    assert!(when.saturating_since(asked) < Duration::from_millis(1));
+}
+
 /// A service that starts again must not use the ports of its last life in the same order.
 #[test]
 fn a_host_begins_with_any_of_the_free_ports() {

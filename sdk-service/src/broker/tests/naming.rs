@@ -221,7 +221,7 @@ fn a_program_that_makes_dns_messages_itself_is_answered() {
     named.pass(Duration::from_secs(3));
     let (socket, _control) = named.rig.program.datagram(at("0.0.0.0", 0), None, None);
     named.rig.settle();
-    let mut ask = |named: &mut Named, name: &str, kind, span| {
+    let ask = |named: &mut Named, name: &str, kind, span| {
         let question = Message {
             id: 77,
             flags: Flags(0x0100),

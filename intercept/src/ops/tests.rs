@@ -1,4 +1,5 @@
 mod datagrams;
+mod lookup;
 mod simulated;
 
 use core::net::SocketAddr;

@@ -7,6 +7,7 @@ use super::sockets::EPHEMERAL;
 use crate::config::ListenAddr;
 use crate::event::HostEvent;
 use crate::link;
+use crate::names::RESOLVER;
 use crate::udp::{
     Datagram, GroupError, Held, Loss, Service, Sharing, Socket, Taken, UdpBindError,
     UdpConnectError, UdpId, UdpInfo,
@@ -54,6 +55,7 @@ impl Host {
             ip.is_unspecified()
                 || ip.is_multicast()
                 || self.routes.is_own(ip)
+                || ip == RESOLVER
                 || self.is_broadcast(ip)
         };
         if !local.ip.is_none_or(usable) {

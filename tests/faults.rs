@@ -172,7 +172,7 @@ fn an_upgrade_of_the_service_refuses_nobody() {
 }
 
 /// What a service holds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Holdings {
     descriptors: usize,
     kib: u64,
@@ -189,9 +189,13 @@ impl Holdings {
     /// Waits until a service holds no more than this. Pages that an allocator keeps for the next time are no leak.
     fn come_back(self, what: &str, pid: u32) {
         const KEPT_KIB: u64 = 4 << 10;
+        let mut seen = self;
         wait_for(what, PATIENCE, || {
             let now = Self::of(pid);
             let back = now.descriptors <= self.descriptors && now.kib <= self.kib + KEPT_KIB;
+            if !back && now != std::mem::replace(&mut seen, now) {
+                println!("{what}: {now:?}, at first {self:?}");
+            }
             back.then_some(())
         });
     }
@@ -402,6 +406,22 @@ fn a_flooded_control_socket_serves_the_others() {
     let (other, _) = Service::start_member(&b, &lan, &network);
     let mut server = serve(&service, &network);
     let mut neighbour = Neighbour::start(&other, &network, &address);
+    // What the service keeps once it has had such programs is there.
+    let talk = |log: &str, seconds: &str| {
+        let python = service.intercepted(&network, "/usr/bin/python3");
+        let talker = role(
+            python,
+            &a.dir().join(log),
+            &["talk", &address, PORT, seconds],
+        );
+        served_again(&talker, 0);
+        talker
+    };
+    let talked = |mut talker: Daemon| {
+        let ended = wait_for("the end of the talk", PATIENCE, || talker.ended());
+        assert!(ended.success(), "{}", talker.log());
+    };
+    talked(talk("first-talk.log", "1"));
     let before = Holdings::of(service.pid());
     let mut flood = a.command_as_nobody("/usr/bin/python3");
     flood.arg(program("flood.py"));
@@ -410,19 +430,12 @@ fn a_flooded_control_socket_serves_the_others() {
         .arg("8");
     let mut flood = Daemon::start(flood, &a.dir().join("flood.log"));
     // Programs of another user go on opening connections, by the very service.
-    let python = service.intercepted(&network, "/usr/bin/python3");
-    let mut talker = role(
-        python,
-        &a.dir().join("talk.log"),
-        &["talk", &address, PORT, "3"],
-    );
-    served_again(&talker, 0);
+    let talker = talk("talk.log", "3");
     neighbour.assert_undisturbed();
     let ended = wait_for("the end of the flood", PATIENCE, || flood.ended());
     assert!(ended.success(), "{}", flood.log());
     assert!(flood.log().contains("asked"), "{}", flood.log());
-    let talked = wait_for("the end of the talk", PATIENCE, || talker.ended());
-    assert!(talked.success(), "{}", talker.log());
+    talked(talker);
     before.come_back("the service's holdings", service.pid());
     assert_well(&mut [&mut server]);
 }

@@ -16,6 +16,7 @@ mod control;
 mod counters;
 mod datagram;
 mod datagrams;
+mod delivery;
 mod descriptor;
 mod direct;
 mod disposal;

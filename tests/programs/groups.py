@@ -513,6 +513,65 @@ def the_error_queue(peer):
 
 
 @case
+def both_families_on_one_socket(peer):
+    if family(peer) == socket.AF_INET6:
+        return []
+    mapped = ("::ffff:" + peer[0], peer[1])
+    s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    s.settimeout(5)
+    trace = [s.sendto(b"e mapped", mapped)]
+    data, source = s.recvfrom(100)
+    trace += [data.decode(), source[:2] == mapped, s.getsockname()[0]]
+    s.connect(mapped)
+    trace += [s.getpeername()[:2] == mapped, s.getsockname()[0].startswith("::ffff:"), s.send(b"e two")]
+    trace.append(outcome(s.recv, 100))
+    only = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    only.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    trace.append(outcome(only.sendto, b"e", mapped))
+    t = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    t.settimeout(5)
+    t.bind(("::", 0))
+    ask_for_control(t)
+    t.sendto(b"t", mapped)
+    data, control, _, source = t.recvmsg(100, 256)
+    trace += [data.decode(), source[:2] == mapped, len(control), control_of(t, control)[2].startswith("::ffff:")]
+    return trace + [outcome(udp(peer).bind, ("0.0.0.0", t.getsockname()[1]))]
+
+
+@case
+def loopback_is_reached_from_a_bound_socket(peer):
+    s, t = udp(peer), udp(peer)
+    s.bind((any_address(peer), 0))
+    here = ("::1" if family(peer) == socket.AF_INET6 else "127.0.0.1", s.getsockname()[1])
+    t.sendto(b"hello", here)
+    data, source = s.recvfrom(100)
+    trace = [data.decode(), source[0] == here[0], s.sendto(b"back", source[:2]), outcome(t.recv, 100)]
+    trace += [s.sendto(b"e and away", peer), outcome(s.recv, 100)]
+    trace += [t.sendto(b"again", here), outcome(s.recv, 100)]
+    return trace
+
+
+@case
+def rules_of_sharing_a_port(peer):
+    options = {"none": [], "address": [socket.SO_REUSEADDR], "port": [socket.SO_REUSEPORT]}
+    trace = []
+    for first in options:
+        for second in options:
+            a, b = udp(peer), udp(peer)
+            for s, asked in ((a, first), (b, second)):
+                for option in options[asked]:
+                    s.setsockopt(socket.SOL_SOCKET, option, 1)
+            a.bind((any_address(peer), 0))
+            trace.append([first, second, outcome(b.bind, (any_address(peer), a.getsockname()[1]))])
+            a.close()
+            b.close()
+    own = connected(peer).getsockname()[0]
+    a, b = udp(peer), udp(peer)
+    a.bind((own, 0))
+    return trace + [outcome(b.bind, (own, a.getsockname()[1])), outcome(b.bind, (own, 0)), a.getsockname()[0] == own]
+
+
+@case
 def a_burst(peer):
     s = connected(peer)
     count = 200

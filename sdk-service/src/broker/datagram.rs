@@ -5,25 +5,24 @@
 //! Towards the network one frame that finds no room is kept, and the pair is not read on: the program's send waits.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendFlags};
-use zt_netstack::{Datagram as Arrived, Host, Instant, SendOptions, Taken, UdpId, UdpSendError};
+use zt_netstack::{Host, Instant, SendOptions, UdpId, UdpSendError};
 use zt_socket_rpc::table::Table;
 use zt_socket_rpc::{
-    DatagramHeader, Entry, Family, Id, Kind, LAN_INTERFACE, MAX_FRAME, Options, Reach, interface_of,
+    DatagramHeader, Entry, Family, Id, Kind, MAX_FRAME, Options, Reach, interface_of,
 };
 
 use super::budget::Lease;
-use super::burst::{self, Burst, Frame};
+use super::burst::{self, Burst};
 use super::counters::Counters;
+use super::delivery::push;
 use super::{descriptor, echo, native};
 
 /// Datagrams that a socket may move in each direction before the others have their turn.
-const TURN: usize = 64;
+pub(super) const TURN: usize = 64;
 
 /// A UDP socket of a program.
 pub(super) struct Datagram {
@@ -366,7 +365,7 @@ impl Datagram {
         let _ = push(&self.fd, &header, &[]);
     }
 
-    fn header(&self) -> DatagramHeader {
+    pub(super) fn header(&self) -> DatagramHeader {
         DatagramHeader {
             peer: None,
             local: None,
@@ -377,136 +376,6 @@ impl Datagram {
             more: false,
             interface: 0,
         }
-    }
-
-    /// LAN → program.
-    fn deliver_from_host(&mut self, means: &mut Means<'_>) -> bool {
-        if self.blocked || !self.host_ready {
-            return false;
-        }
-        if self.side == Some(Reach::Own) {
-            means.host.udp_receive(self.host, |_| Taken::Yes);
-        }
-        let mut left = TURN;
-        while left > 0 {
-            let waiting: Vec<Arrived<'_>> = means
-                .host
-                .udp_waiting(self.host)
-                .take(left.min(burst::MOST))
-                .collect();
-            if waiting.is_empty() {
-                self.host_ready = false;
-                return false;
-            }
-            let taken = match self.push_burst(&waiting) {
-                Ok(taken) => taken,
-                Err(Errno::AGAIN | Errno::NOBUFS) => {
-                    self.blocked = true;
-                    return false;
-                }
-                // Gone programs are heard of by the hang-up.
-                Err(_) => waiting.len(),
-            };
-            means.host.udp_consume(self.host, taken);
-            means.counters.datagrams_in += taken as u64;
-            left -= taken;
-        }
-        true
-    }
-
-    /// Puts datagrams of the LAN into the pair; how many it took.
-    fn push_burst(&self, waiting: &[Arrived<'_>]) -> Result<usize, Errno> {
-        let template = self.header();
-        let is_raw = self.entry.kind == Kind::RawEcho;
-        let beginnings: Vec<_> = waiting
-            .iter()
-            .filter(|_| is_raw)
-            .map(|datagram| echo::Beginning::of(datagram, self.identifier))
-            .collect();
-        let frames: Vec<Frame<'_>> = waiting
-            .iter()
-            .enumerate()
-            .map(|(index, datagram)| {
-                let header = DatagramHeader {
-                    peer: Some(datagram.from),
-                    local: Some(datagram.to.ip()),
-                    ttl: Some(datagram.ttl),
-                    tos: Some(datagram.tos),
-                    interface: LAN_INTERFACE,
-                    ..template
-                };
-                let payload = match beginnings.get(index) {
-                    Some(Some(beginning)) => {
-                        let rest = datagram.payload.get(echo::Beginning::REPLACES..);
-                        [beginning.as_bytes(), rest.unwrap_or_default()]
-                    }
-                    _ => [datagram.payload, &[]],
-                };
-                let header = header.emit();
-                Frame { header, payload }
-            })
-            .collect();
-        burst::send(&self.fd, &frames)
-    }
-
-    /// The program's own network → program.
-    fn deliver_from_kernel(&mut self, means: &mut Means<'_>) -> bool {
-        let Some(kernel) = &self.kernel else {
-            return false;
-        };
-        if !self.blocked
-            && let Some(frame) = self.undelivered.take()
-            && let Err(Errno::AGAIN | Errno::NOBUFS) =
-                rustix::net::send(&self.fd, &frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
-        {
-            self.undelivered = Some(frame);
-            self.blocked = true;
-        }
-        let mut left = TURN;
-        let mut failure = None;
-        while self.kernel_ready && !self.blocked && left > 0 {
-            left -= 1;
-            match native::receive(kernel, means.scratch) {
-                Ok(arrival) => {
-                    if self.side == Some(Reach::Lan) {
-                        continue;
-                    }
-                    let payload = means.scratch.get(..arrival.len).unwrap_or_default();
-                    let header = DatagramHeader {
-                        peer: arrival.from,
-                        local: arrival.to,
-                        ttl: arrival.ttl,
-                        tos: arrival.tos,
-                        interface: arrival.interface,
-                        ..self.header()
-                    };
-                    means.counters.datagrams_in_native += 1;
-                    let pushed = push(&self.fd, &header, payload);
-                    if let Err(Errno::AGAIN | Errno::NOBUFS) = pushed {
-                        self.blocked = true;
-                        self.undelivered = Some([&header.emit(), payload].concat());
-                    }
-                }
-                Err(Errno::AGAIN) => self.kernel_ready = false,
-                Err(Errno::INTR) => {}
-                // About an earlier datagram: what waits behind it is still to be read.
-                Err(
-                    errno @ (Errno::CONNREFUSED
-                    | Errno::HOSTUNREACH
-                    | Errno::NETUNREACH
-                    | Errno::ACCESS
-                    | Errno::MSGSIZE),
-                ) => failure = Some(errno),
-                Err(errno) => {
-                    failure = Some(errno);
-                    self.kernel_ready = false;
-                }
-            }
-        }
-        if let Some(errno) = failure {
-            self.report(errno);
-        }
-        self.kernel_ready && !self.blocked
     }
 }
 
@@ -537,18 +406,6 @@ fn send_options(
         tos: header.tos.unwrap_or(tos),
         loopback: is_looped && (options.multicast_loop || !to.is_multicast()),
     }
-}
-
-/// Puts one frame into a pair.
-fn push(fd: &OwnedFd, header: &DatagramHeader, payload: &[u8]) -> Result<(), Errno> {
-    let header = header.emit();
-    rustix::net::sendmsg(
-        fd,
-        &[&header[..], payload].map(IoSlice::new),
-        &mut SendAncillaryBuffer::default(),
-        SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
-    )
-    .map(drop)
 }
 
 /// Sends to the program's own network; an error of an earlier datagram is told on the way back instead.

@@ -1,6 +1,6 @@
 //! UDP sockets: where they go, what is handed over, and what stands before a payload.
 
-use zt_socket_rpc::{DatagramHeader, Id, OpenDatagram};
+use zt_socket_rpc::{DatagramHeader, Id, LAN_INTERFACE, OpenDatagram};
 
 use super::*;
 use crate::frames::SendControl;
@@ -208,6 +208,77 @@ fn control_messages_of_a_send_are_read() {
     let (header, _) = DatagramHeader::parse(&frame.header).unwrap();
     assert_eq!(header.local, Some("10.77.0.1".parse().unwrap()));
     assert_eq!((header.ttl, header.tos), (Some(7), Some(16)));
+}
+
+#[test]
+fn the_interface_decides_where_a_group_is_joined() {
+    let lan = LAN_INTERFACE.to_ne_bytes();
+    let (any, own, other) = ([0; 4], [10, 77, 0, 1], [192, 0, 2, 1]);
+    for (address, index, interface) in [
+        (any, [0; 4], Some(0)),
+        (own, [0; 4], Some(LAN_INTERFACE)),
+        (any, lan, Some(LAN_INTERFACE)),
+        (other, [0; 4], None),
+        (any, 2_u32.to_ne_bytes(), None),
+    ] {
+        let world = World::split();
+        let fd = world.kernel.udp(Family::V4, None);
+        let request = [[239, 1, 2, 3], address, index].concat();
+        let end = world
+            .program()
+            .set_option(fd, SOL_IP, IP_ADD_MEMBERSHIP, Some(&request));
+        let Some(interface) = interface else {
+            assert!(
+                matches!(end, Outcome::PassThrough(_)),
+                "{address:?} {end:?}"
+            );
+            assert!(world.requests().is_empty());
+            continue;
+        };
+        assert_eq!(end, Outcome::Done(0), "{address:?}");
+        match world.requests().as_slice() {
+            [
+                (Request::OpenDatagram(open), 2),
+                (Request::Membership(membership), 0),
+            ] => {
+                assert!(open.unbound);
+                assert_eq!(membership.interface, interface);
+                assert!(membership.join);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let world = World::split();
+    let fd = world.kernel.udp(Family::V4, None);
+    let short = world
+        .program()
+        .set_option(fd, SOL_IP, IP_ADD_MEMBERSHIP, Some(&[0; 7]));
+    assert!(matches!(short, Outcome::PassThrough(_)));
+}
+
+#[test]
+fn a_send_is_cut_where_the_program_asks_for_it() {
+    let world = World::split();
+    let fd = world.kernel.udp(Family::V4, None);
+    let Outcome::Done(id) = world.sender(fd, LAN) else {
+        panic!("not moved")
+    };
+    world.publish_datagram(id, &entry(State::Bound, None));
+    let mut control = SendControl::default();
+    control
+        .take(SOL_UDP, UDP_SEGMENT, &500_u16.to_ne_bytes())
+        .unwrap();
+    let to = address(LAN);
+    let segment = |len| {
+        let heading = world
+            .program()
+            .frame(fd, id, Some(to.as_bytes()), &control, len, false);
+        heading.map(|heading| heading.segment)
+    };
+    assert_eq!(segment(500), Ok(None));
+    assert_eq!(segment(501), Ok(Some(500)));
+    assert_eq!(segment(500 * 128), Ok(Some(500)));
+    assert_eq!(segment(500 * 128 + 1), Err(Errno(EINVAL)));
 }
 
 #[test]

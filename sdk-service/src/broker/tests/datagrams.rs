@@ -4,7 +4,10 @@ use std::net::UdpSocket;
 
 use rustix::net::{RecvFlags, SendFlags};
 use zt_netstack::{Datagram as Arrived, SendOptions, Sharing, Taken, UdpId};
-use zt_socket_rpc::{ConnectDatagram, DatagramHeader, Family, Prefix};
+use zt_socket_rpc::{
+    BindDatagram, ConnectDatagram, DatagramHeader, Family, LAN_INTERFACE, Membership, OptionValue,
+    Prefix, SetOption,
+};
 
 use super::*;
 
@@ -180,6 +183,122 @@ fn one_socket_serves_the_lan_and_the_programs_own_network() {
     native.send_to(b"native", ("127.0.0.1", port)).unwrap();
     rig.settle();
     assert_eq!(receive(&socket).unwrap().1, b"native");
+}
+
+impl Rig {
+    fn ask(&mut self, request: &Request) -> Reply {
+        let control = self.program.request(request, &[]);
+        self.settle();
+        reply(&control).unwrap().unwrap().0
+    }
+}
+
+fn membership(socket: &Listening, join: bool, interface: u32) -> Request {
+    Request::Membership(Membership {
+        id: socket.id,
+        group: "239.1.2.3".parse().unwrap(),
+        join,
+        interface,
+        address: None,
+    })
+}
+
+#[test]
+fn a_socket_that_has_joined_is_bound_later_and_stays_a_member() {
+    let mut rig = Rig::with_lan();
+    let any = at("0.0.0.0", 0);
+    let (socket, control) = rig.program.unbound_datagram(any);
+    rig.settle();
+    assert!(matches!(
+        reply(&control).unwrap().unwrap().0,
+        Reply::Done { .. }
+    ));
+    assert_eq!(rig.entry(socket.id).unwrap().local, Some(any));
+    let join = membership(&socket, true, 0);
+    assert!(matches!(rig.ask(&join), Reply::Done { .. }));
+    let failed = |errno: Errno| Reply::Failed {
+        errno: errno.raw_os_error(),
+    };
+    assert_eq!(rig.ask(&join), failed(Errno::ADDRINUSE));
+    assert_eq!(rig.ask(&membership(&socket, true, 3)), failed(Errno::NODEV));
+    let local = at("0.0.0.0", 5353);
+    let bind = Request::BindDatagram(BindDatagram {
+        id: socket.id,
+        local,
+    });
+    assert_eq!(rig.ask(&bind), Reply::Done { local });
+    assert_eq!(rig.entry(socket.id).unwrap().local, Some(local));
+    let peer = rig.peer_binds(9);
+    rig.peer_says(peer, at("239.1.2.3", 5353), b"members");
+    let (header, payload) = receive(&socket).unwrap();
+    assert_eq!(payload, b"members");
+    assert_eq!(header.local, Some("239.1.2.3".parse().unwrap()));
+    assert_eq!(header.interface, LAN_INTERFACE);
+    assert!(matches!(
+        rig.ask(&membership(&socket, false, 0)),
+        Reply::Done { .. }
+    ));
+    rig.peer_says(peer, at("239.1.2.3", 5353), b"nobody");
+    assert_eq!(receive(&socket), None);
+    // Bound once and for all.
+    let control = rig.program.request(&bind, &[]);
+    rig.settle();
+    assert!(reply(&control).unwrap().is_err());
+    drop(socket);
+    rig.nothing_is_left();
+    assert!(rig.broker.by_udp.is_empty());
+}
+
+#[test]
+fn the_parts_of_a_datagram_leave_as_one() {
+    let mut rig = Rig::with_lan();
+    let (socket, local) = rig.open(at("0.0.0.0", 0), None, None).unwrap();
+    let peer = rig.peer_binds(53);
+    for (part, more) in [(&b"one "[..], true), (b"two ", true), (b"three", false)] {
+        assert_eq!(rig.peer_hears(peer), []);
+        let header = DatagramHeader {
+            more,
+            ..header(at(THEIRS, 53))
+        };
+        let frame = [&header.emit(), part].concat();
+        rustix::net::send(&socket.fd, &frame, SendFlags::DONTWAIT).unwrap();
+        rig.settle();
+    }
+    let whole = (at(OURS, local.port()), b"one two three".to_vec());
+    assert_eq!(rig.peer_hears(peer), [whole]);
+}
+
+#[test]
+fn a_loss_is_told_to_who_wants_to_know() {
+    let mut rig = Rig::with_lan();
+    let (socket, _) = rig.open(at("0.0.0.0", 0), None, None).unwrap();
+    let take = Request::TakeLost { id: socket.id };
+    let none = Reply::Failed {
+        errno: Errno::AGAIN.raw_os_error(),
+    };
+    send(&socket, at(THEIRS, 9), b"anybody?");
+    rig.settle();
+    assert_eq!(rig.ask(&take), none);
+    let option = Request::SetOption(SetOption {
+        id: socket.id,
+        level: libc::IPPROTO_IP,
+        name: libc::IP_RECVERR,
+        value: OptionValue::new(&1_i32.to_ne_bytes()),
+    });
+    let _control = rig.program.request(&option, &[]);
+    rig.settle();
+    send(&socket, at(THEIRS, 9), b"anybody?");
+    rig.settle();
+    let Reply::Lost(lost) = rig.ask(&take) else {
+        panic!("nothing was lost")
+    };
+    assert_eq!(
+        (lost.destination, lost.payload()),
+        (at(THEIRS, 9), &b"anybody?"[..])
+    );
+    assert_eq!((lost.kind, lost.code), (3, 3));
+    assert_eq!(lost.offender, Some(THEIRS.parse().unwrap()));
+    assert_eq!(rig.ask(&take), none);
 }
 
 #[test]

@@ -148,12 +148,27 @@ impl Program {
         remote: Option<SocketAddr>,
         kernel: Option<BorrowedFd<'_>>,
     ) -> (Listening, OwnedFd) {
+        self.datagram_as(local, remote, kernel, false)
+    }
+
+    /// Opens a UDP socket that is to be bound later.
+    pub(crate) fn unbound_datagram(&self, local: SocketAddr) -> (Listening, OwnedFd) {
+        self.datagram_as(local, None, None, true)
+    }
+
+    fn datagram_as(
+        &self,
+        local: SocketAddr,
+        remote: Option<SocketAddr>,
+        kernel: Option<BorrowedFd<'_>>,
+        unbound: bool,
+    ) -> (Listening, OwnedFd) {
         let id = fresh_id();
         let (fd, half) = named_pair(SocketType::SEQPACKET, Kind::Datagram, id);
         let request = Request::OpenDatagram(OpenDatagram {
             id,
             kind: Kind::Datagram,
-            unbound: false,
+            unbound,
             isolated: false,
             local,
             remote,

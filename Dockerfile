@@ -15,6 +15,7 @@ FROM ${BASE}
 
 COPY build/zerotier-sdk-service /usr/bin/zerotier-sdk-service
 COPY build/libztintercept.so /usr/lib/libztintercept.so
+COPY build/zt-launch /usr/bin/zt-launch
 COPY images/zt-entrypoint /usr/bin/zt-entrypoint
 RUN ln -s zerotier-sdk-service /usr/bin/zerotier-cli && \
     ln -s zerotier-sdk-service /usr/bin/zerotier-idtool && \

@@ -2,13 +2,17 @@
 # make test        every test, with real programs, containers and packets
 # make shared_lib  the programs and the library, into build/
 # make check       what a change must pass: format, lints, documentation, fuzz targets
+# make compatibility  plays the applications and writes their table into doc/compatibility.md
 # make bench       the whole path beside the bare link and, with ZT_ONE=…, stock zerotier-one
-.PHONY: demo test shared_lib check bench clean
+.PHONY: demo test shared_lib check compatibility bench clean
 .DEFAULT_GOAL := shared_lib
 
 HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 CARGO   := cargo
+# Tests of programs that no package brings: the variables name them.
+FEATURES = $(if $(ZT_ONE),stock) $(if $(ZT_DARKHTTPD),darkhttpd) $(if $(ZT_PYTHON2),python2)
+SYSTEM  := $(CARGO) test --locked -p zt-tests
 # An explicit target keeps the flag away from build scripts and procedural macros.
 STATIC   = RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --release --target $(HOST)
 
@@ -33,7 +37,11 @@ test: shared_lib
 	tests/prepare.sh
 	tests/debian11.sh build/debian11
 	$(CARGO) test --locked --workspace --exclude ztintercept --exclude zt-tests
-	$(CARGO) test --locked -p zt-tests $(if $(ZT_ONE),--features stock) -- --test-threads=1
+	$(SYSTEM) --features '$(FEATURES)' -- --test-threads=1
+
+compatibility: shared_lib
+	tests/prepare.sh
+	ZT_WRITE=1 $(SYSTEM) --features '$(FEATURES)' --test applications -- --test-threads=1
 
 check:
 	tests/prepare.sh build

@@ -5,7 +5,7 @@
 #   containers.sh NAME…      only these parts (functions part_NAME below)
 #
 # Environment: DOCKER_HOST  the engine to use (default: a private one, started and stopped here)
-#              BUILD        directory with zt-run, zerotier-sdk-service, libztintercept.so (default build/)
+#              BUILD        directory with zt-run, zerotier-sdk-service, libztintercept.so, zt-launch (default build/)
 #              KEEP=1       leave the private engine running when done
 set -u
 cd "$(dirname "$0")/.."
@@ -16,7 +16,7 @@ export ENGINE_DIR=${ENGINE_DIR:-${TMPDIR:-/tmp}/zt-engine-containers}
 told=${DOCKER_HOST:-}
 failed=0 lan=t1
 
-for file in zt-run zerotier-sdk-service libztintercept.so; do
+for file in zt-run zerotier-sdk-service libztintercept.so zt-launch; do
 	[ -s "$BUILD/$file" ] || { echo "containers.sh: $BUILD/$file is missing (make shared_lib)" >&2; exit 1; }
 done
 
@@ -92,9 +92,34 @@ part_program() {
 	web=$(zt-run -q --network $lan --name web -d zt-test/nginx)
 }
 
+part_launched() {
+	local static go
+	check "a static web server runs on the LAN" eval 'static=$(zt-run -q --network $lan --name static -d zt-test/busybox sh -c "
+		busybox mkdir -p /tmp/www; echo static-page > /tmp/www/index.html; exec busybox httpd -f -p 80 -h /tmp/www")'
+	check "a dynamic program fetches its page" eval 'within 20 eval "page $static | grep -q static-page"'
+	check "a static program fetches a page" eval 'zt-run -q --network $lan zt-test/busybox busybox wget -q -O - "http://$web/" | grep -q nginx'
+	check "a Go server runs on the LAN, as a normal user, read-only" eval \
+		'go=$(zt-run -q --network $lan --name go -u 33 --read-only -d zt-test/web server :8080)'
+	check "a dynamic program reaches it" eval 'within 20 eval "page $go:8080 | grep -q \" to $go:8080\""'
+	check "a Go client, too" eval 'zt-run -q --network $lan -u 33 zt-test/web client "http://$go:8080/" 50 | grep -q "^50 .* to $go:8080"'
+	check "without capabilities and new privileges" eval 'docker run --rm --cap-drop ALL --security-opt no-new-privileges --read-only -u 1000 \
+		-v go-zt-run:/run/zt:ro -e ZT_NC_NETWORK="$(docker inspect -f "{{range .Config.Env}}{{println .}}{{end}}" go | sed -n s/ZT_NC_NETWORK=//p)" \
+		--entrypoint /run/zt/zt-launch zt-test/web /web client "http://$static/" 5 | grep -q "^5 static-page"'
+	check "a dynamically linked Go program runs" eval 'zt-run -q --network $lan zt-test/golang | grep -q "^runc version"'
+	check "a dynamic program is launched by force" eval 'zt-run -q --network $lan --launch always zt-test/curl curl -sS -m 10 "http://$web/" | grep -q nginx'
+	check "the program's exit code is the launcher's" code 7 zt-run -q --network $lan zt-test/busybox sh -c 'exit 7'
+	zt-run -q --network $lan zt-test/busybox sh -c 'trap "exit 3" TERM; echo ready; while :; do busybox sleep 0.1; done' > "$WORK/launched" &
+	local pid=$!
+	within 20 grep -q ready "$WORK/launched"; kill -TERM $pid; wait $pid
+	check "signals pass through the launcher" equal $? 3
+	check "a terminal, too" eval \
+		'script -qec "stty rows 33 cols 77; zt-run -q --network $lan -it zt-test/busybox sh -c \"busybox sleep 0.5; busybox stty size; exit 4\"" /dev/null </dev/null > $WORK/tty; [ $? = 4 ] && grep -q "33 77" $WORK/tty'
+	zt-run -q rm -f static go >/dev/null
+}
+
 part_refusals() {
-	check "a static program" says '/bin/busybox.* is statically linked.*bypass the LAN' 126 zt-run -q --network $lan zt-test/busybox
-	check "a Go program" says '/usr/sbin/runc.* is a Go program' 126 zt-run -q --network $lan zt-test/golang
+	check "a static program without the launcher" says '/bin/busybox.* is statically linked.*bypass the LAN' 126 zt-run -q --network $lan --launch never zt-test/busybox
+	check "a Go program without the launcher" says '/usr/sbin/runc.* is a Go program' 126 zt-run -q --network $lan --launch never zt-test/golang
 	check "no such program" says 'nosuch.* is in no directory of the image.s PATH' 127 zt-run -q --network $lan zt-test/curl nosuch
 	check "a file that is no program" says '/etc/passwd.* is not executable' 126 zt-run -q --network $lan zt-test/curl /etc/passwd
 	check "no such image" says 'is not in the engine and cannot be pulled' 125 zt-run -q --network $lan zt-test/nosuch
@@ -195,7 +220,7 @@ part_base() {
 	zt-run lan rm b1 >/dev/null
 }
 
-all="lan page sidecar program refusals interrupts lifecycle restart compose base"
+all="lan page sidecar program launched refusals interrupts lifecycle restart compose base"
 before=$(host_network)
 if [ -z "$told" ]; then
 	tests/engine.sh start >/dev/null || exit 1
@@ -211,7 +236,7 @@ finish() {
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
-tests/images.sh nginx curl busybox golang musl debian || exit 1
+tests/images.sh nginx curl busybox golang web musl debian || exit 1
 networks=$(docker network ls --format '{{.Name}}' | sort)
 objects=$(docker ps -aq; docker volume ls -q)
 web=$(zt-run --json ps 2>/dev/null | grep -o '"addresses":\["[0-9.]*' | grep -o '[0-9.]*$' | head -n 1)

@@ -7,8 +7,9 @@
 #        curl     bash, coreutils, curl
 #        python   bash, coreutils, python3
 #        debian   like Debian's own small image (with setpriv), and python3: a base for the Dockerfile
-#        busybox  a static program (zt-run must refuse it)
-#        golang   a dynamically linked Go program (zt-run must refuse it)
+#        busybox  a static program: a shell, a web server and a client
+#        golang   a dynamically linked Go program
+#        web      a static Go program and nothing else: tests/programs/web.go
 #        musl     the musl loader and a small musl program /bin/fetch ADDRESS PORT (prints what the peer sends)
 #
 # Downloads are kept in ZT_CACHE (default ~/.cache/zt-tests), so that a second build is offline and takes seconds.
@@ -84,6 +85,10 @@ build() {
 	golang)
 		unpack "$dir" $COMMON runc libseccomp2
 		import golang "$dir" 'ENTRYPOINT ["/usr/sbin/runc","--version"]' ;;
+	web)
+		command -v go >/dev/null 2>&1 || { apt-get -qq -y install --no-install-recommends golang-go >&2 || die "could not install golang-go"; }
+		CGO_ENABLED=0 GO111MODULE=off GOCACHE=${TMPDIR:-/tmp}/zt-go-cache go build -o "$dir/web" "$(dirname "$0")/programs/web.go" || die "compiling web.go"
+		import web "$dir" 'ENTRYPOINT ["/web"]' ;;
 	musl)
 		command -v musl-gcc >/dev/null 2>&1 || { apt-get -qq -y install --no-install-recommends musl-tools >&2 || die "could not install musl-tools"; }
 		fetch musl

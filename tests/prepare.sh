@@ -9,9 +9,15 @@ tests=(
 	python3 python3 curl curl nginx nginx-light ab apache2-utils tcpdump tcpdump ping iputils-ping
 	ip iproute2 setpriv util-linux nm binutils musl-gcc musl-tools
 	busybox busybox-static go golang-go
+	# The applications.
+	wrk wrk wget wget apache2 apache2-bin lighttpd lighttpd haproxy haproxy iperf3 iperf3
+	sshd openssh-server ssh openssh-client redis-server redis-server node nodejs
+	/usr/lib/postgresql/15/bin/postgres postgresql-15 pgbench postgresql-15 javac openjdk-17-jdk-headless
 )
-[ "${1:-}" = build ] && tests=()
 missing=()
+# CPython's own tests: no command tells that they are there.
+[ "${1:-}" = build ] || [ -e /usr/lib/python3.11/test/test_socket.py ] || missing+=(libpython3.11-testsuite)
+[ "${1:-}" = build ] && tests=()
 set -- "${tools[@]}" "${tests[@]}"
 while [ $# -gt 0 ]; do
 	PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null || missing+=("$2")

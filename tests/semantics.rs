@@ -10,6 +10,11 @@ fn a_program_sees_on_the_lan_what_it_sees_on_the_kernels_network() {
     assert_same_traces(SCRIPT, Way::Library, Some(ABSENT), &[]);
 }
 
+#[test]
+fn two_programs_of_one_service_see_it_too() {
+    assert_same_traces(SCRIPT, Way::OneService, Some(ABSENT), &[]);
+}
+
 /// What the library sees in the calls that carry data, which `zt-launch` does not trap.
 const UNTRAPPED: [&str; 3] = [
     // A receive on a listener waits where the kernel says `ENOTCONN`.

@@ -1,9 +1,9 @@
-//! Finds the binaries that `zt-run` carries: `ZT_PAYLOAD_DIR` names a directory with a static `zerotier-sdk-service` and a
-//! `libztintercept.so`. Without it the tool builds with an empty payload and says so when a sidecar image is needed.
+//! Finds the binaries that `zt-run` carries: `ZT_PAYLOAD_DIR` names a directory with a static `zerotier-sdk-service`, a
+//! `libztintercept.so` and a static `zt-launch`. Without it the tool builds with an empty payload and says so when a sidecar image is needed.
 
 use std::{env, fs, path::PathBuf};
 
-const PAYLOAD: [&str; 2] = ["zerotier-sdk-service", "libztintercept.so"];
+const PAYLOAD: [&str; 3] = ["zerotier-sdk-service", "libztintercept.so", "zt-launch"];
 
 fn main() {
     println!("cargo:rerun-if-env-changed=ZT_PAYLOAD_DIR");

@@ -13,7 +13,10 @@ const CONNECT_ATTEMPTS: u32 = 2_000;
 
 /// The end of a connect that was waited for.
 pub(crate) enum Waited {
-    Ended(Reply),
+    /// It is up.
+    Connected,
+    /// It came to nothing, with this errno.
+    Failed(i32),
     /// A signal or the program's own time-out ended the wait; the attempt goes on.
     Interrupted(Errno),
 }
@@ -29,14 +32,25 @@ impl<K: Kernel> Program<'_, K> {
     /// Sends a request and waits for its answer and the descriptor with it.
     ///
     /// # Errors
-    /// [`ENETUNREACH`] when the service refuses to talk, [`ETIMEDOUT`] when it is stuck.
+    /// [`ENETUNREACH`] when the service refuses to talk, [`ETIMEDOUT`] when it is stuck; `EMFILE` and its like when this
+    /// process has no descriptor for it.
     pub(crate) fn exchange(
         &self,
         request: &Request,
         descriptors: &[Fd],
     ) -> Result<(Reply, Option<Fd>), Errno> {
+        self.exchange_within(request, descriptors, REPLY_TIMEOUT_MS)
+    }
+
+    /// As [`Self::exchange`], for what the service itself may have to wait for.
+    pub(crate) fn exchange_within(
+        &self,
+        request: &Request,
+        descriptors: &[Fd],
+        timeout_ms: i32,
+    ) -> Result<(Reply, Option<Fd>), Errno> {
         let channel = self.open_channel(request, descriptors)?;
-        let reply = self.await_reply(channel);
+        let reply = self.await_reply(channel, timeout_ms);
         self.kernel.close(channel);
         reply
     }
@@ -80,9 +94,10 @@ impl<K: Kernel> Program<'_, K> {
         self.kernel.close(channel);
         match received {
             Ok(len) => match message.get(..len).map(Reply::parse) {
-                Some(Ok(reply)) => Waited::Ended(reply),
+                Some(Ok(Reply::Failed { errno })) => Waited::Failed(errno),
+                Some(Ok(_)) => Waited::Connected,
                 // Closed without an answer: the service died, or did not like the request.
-                _ => Waited::Ended(Reply::Failed { errno: ENETUNREACH }),
+                _ => Waited::Failed(ENETUNREACH),
             },
             Err(errno) => Waited::Interrupted(errno),
         }
@@ -104,6 +119,8 @@ impl<K: Kernel> Program<'_, K> {
                     attempts += 1;
                     self.kernel.sleep(1);
                 }
+                // Here, and not there, is the shortage.
+                Err(errno) if errno.is_scarcity() => return Err(errno),
                 // Away: no file, nobody listening, or not for us.
                 Err(_) => return Err(Errno(ENETUNREACH)),
             }
@@ -118,9 +135,9 @@ impl<K: Kernel> Program<'_, K> {
         Ok(channel)
     }
 
-    fn await_reply(&self, channel: Fd) -> Result<(Reply, Option<Fd>), Errno> {
+    fn await_reply(&self, channel: Fd, timeout_ms: i32) -> Result<(Reply, Option<Fd>), Errno> {
         loop {
-            match self.kernel.wait(channel, POLLIN, REPLY_TIMEOUT_MS) {
+            match self.kernel.wait(channel, POLLIN, timeout_ms) {
                 Ok(0) => return Err(Errno(ETIMEDOUT)),
                 Ok(_) => break,
                 // Short and bounded: a signal handler runs, then the wait goes on.

@@ -14,7 +14,7 @@ use zt_socket_rpc::{
 
 use crate::Program;
 use crate::kernel::{Errno, Fd, Kernel};
-use crate::lan::Lan;
+use crate::lan::{Lan, Mode};
 use crate::own::UNIX_LEN;
 use crate::sockaddr::encode;
 
@@ -26,6 +26,7 @@ pub(crate) struct Home {
     pub(crate) backlog: u16,
     /// On the container's own network too.
     pub(crate) kernel: bool,
+    pub(crate) kind: Kind,
     pub(crate) v6_only: bool,
     pub(crate) reuse_address: bool,
     pub(crate) reuse_port: bool,
@@ -49,7 +50,10 @@ impl Home {
             | u8::from(self.kernel) << 1
             | u8::from(self.v6_only) << 2
             | u8::from(self.reuse_address) << 3
-            | u8::from(self.reuse_port) << 4;
+            | u8::from(self.reuse_port) << 4
+            | u8::from(self.kind == Kind::Echo) << 5
+            | u8::from(self.kind == Kind::RawEcho) << 6
+            | u8::from(self.kind == Kind::Listener) << 7;
         let mut address = [0; 2 + LEN];
         let parts = [
             &AF_UNIX.to_ne_bytes()[..],
@@ -86,6 +90,13 @@ impl Home {
             },
             backlog: u16::from_le_bytes(*backlog).max(1),
             kernel: flags & 2 != 0,
+            kind: match flags >> 5 {
+                0 => Kind::Datagram,
+                1 => Kind::Echo,
+                2 => Kind::RawEcho,
+                4 => Kind::Listener,
+                _ => return None,
+            },
             v6_only: flags & 4 != 0,
             reuse_address: flags & 8 != 0,
             reuse_port: flags & 16 != 0,
@@ -213,6 +224,10 @@ impl<K: Kernel> Program<'_, K> {
             self.kernel
                 .set_option(fd, level, name, &i32::from(on).to_ne_bytes())
         };
+        if self.settings.mode() == Mode::Isolated && !self.confine(fd) {
+            self.kernel.close(fd);
+            return Err(Errno(EACCES));
+        }
         let made = flag(SOL_SOCKET, SO_REUSEADDR, true)
             .and_then(|()| flag(SOL_SOCKET, SO_REUSEPORT, home.reuse_port))
             .and_then(|()| match home.family {
@@ -245,6 +260,7 @@ mod tests {
             family: Family::V6,
             backlog: 511,
             kernel: true,
+            kind: Kind::Listener,
             v6_only: false,
             reuse_address: true,
             reuse_port: false,

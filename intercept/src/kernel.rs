@@ -3,6 +3,7 @@
 //! Every method is one call (or a fixed sequence of them) with checked arguments. Nothing here may allocate, lock or
 //! touch the C library's state: the operations run in signal handlers and after `fork`.
 
+use zt_socket_rpc::linux::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
 use zt_socket_rpc::table::Table;
 
 /// A file descriptor of the program.
@@ -11,6 +12,13 @@ pub type Fd = i32;
 /// A positive Linux errno.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errno(pub i32);
+
+impl Errno {
+    /// The process or the system has no more of what a descriptor needs.
+    pub(crate) const fn is_scarcity(self) -> bool {
+        matches!(self.0, EMFILE | ENFILE | ENOBUFS | ENOMEM)
+    }
+}
 
 /// Descriptors that arrived with a message.
 pub type Received = [Option<Fd>; zt_socket_rpc::MAX_DESCRIPTORS];
@@ -68,6 +76,10 @@ pub trait Kernel {
     fn connect_path(&self, path: &[u8]) -> Result<Fd, Errno>;
     /// Closes a descriptor that the library made.
     fn close(&self, fd: Fd);
+    /// Whether a descriptor can still be worked on in later calls of the program.
+    fn keeps_descriptors(&self) -> bool {
+        true
+    }
     /// `bind`.
     ///
     /// # Errors

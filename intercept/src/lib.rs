@@ -19,7 +19,10 @@
 //! epoll registrations. From then on the descriptor is recognised by the abstract name of its peer ([`own`]): there is
 //! no table of descriptors in the process, and `fork`, `exec` and `dup` need no care.
 //!
-//! In isolated mode the LAN takes everything but loopback addresses; a wildcard listener is on the LAN only.
+//! In isolated mode the LAN takes everything but loopback addresses; a wildcard listener is on the LAN and on loopback:
+//! its kernel socket is bound to the loopback interface.
+//!
+//! Names under `.local`, in the network's domain and of LAN addresses are looked up by the service (module `ops::lookup`).
 //!
 //! # When the service is away
 //! A LAN destination fails with `ENETUNREACH`; binding to a LAN address is the kernel's `EADDRNOTAVAIL`; listeners and
@@ -47,7 +50,7 @@ pub use kernel::{Errno, Fd, Kernel};
 pub use lan::{LanState, Mode, Settings};
 pub use ops::accept::Connection;
 pub use ops::options::{OptionAnswer, is_interesting};
-pub use ops::{frames, receive, send};
+pub use ops::{frames, interface, receive, send};
 pub use outcome::{Outcome, Reason};
 pub use registrations::Registrations;
 pub use sockaddr::SockAddr;

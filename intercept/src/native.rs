@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use zt_socket_rpc::linux::*;
-use zt_socket_rpc::{Family, Options};
+use zt_socket_rpc::{Family, Kind, Options};
 
 use crate::Program;
 use crate::kernel::{Errno, Fd, Kernel};
@@ -20,6 +20,7 @@ pub(crate) fn is_zero(time: &Timeval) -> bool {
 /// A kernel socket that is neither connected nor connecting.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Native {
+    pub(crate) kind: Kind,
     pub(crate) family: Family,
     /// The bound address; the wildcard and port 0 when it is not bound.
     pub(crate) local: SocketAddr,
@@ -58,7 +59,7 @@ const CARRIED_OPTIONS: [(i32, i32); 21] = [
 ];
 
 /// The same for UDP sockets.
-const CARRIED_DATAGRAM_OPTIONS: [(i32, i32); 16] = [
+const CARRIED_DATAGRAM_OPTIONS: [(i32, i32); 27] = [
     (SOL_SOCKET, SO_REUSEADDR),
     (SOL_SOCKET, SO_REUSEPORT),
     (SOL_SOCKET, SO_BROADCAST),
@@ -75,32 +76,73 @@ const CARRIED_DATAGRAM_OPTIONS: [(i32, i32); 16] = [
     (SOL_IPV6, IPV6_RECVPKTINFO),
     (SOL_IPV6, IPV6_RECVHOPLIMIT),
     (SOL_IPV6, IPV6_RECVTCLASS),
+    (SOL_IPV6, IPV6_RECVERR),
+    (SOL_IP, IP_MULTICAST_TTL),
+    (SOL_IP, IP_MULTICAST_LOOP),
+    (SOL_IP, IP_MULTICAST_ALL),
+    (SOL_IP, IP_MULTICAST_IF),
+    (SOL_IPV6, IPV6_MULTICAST_HOPS),
+    (SOL_IPV6, IPV6_MULTICAST_LOOP),
+    (SOL_IPV6, IPV6_MULTICAST_ALL),
+    (SOL_IPV6, IPV6_MULTICAST_IF),
+    (SOL_UDP, UDP_SEGMENT),
+    (SOL_UDP, UDP_GRO),
 ];
+
+/// What SO_PROTOCOL and SO_TYPE make a datagram socket to.
+const DATAGRAM_KINDS: [(i32, i32, Kind); 5] = [
+    (IPPROTO_UDP, SOCK_DGRAM, Kind::Datagram),
+    (IPPROTO_ICMP, SOCK_DGRAM, Kind::Echo),
+    (IPPROTO_ICMPV6, SOCK_DGRAM, Kind::Echo),
+    (IPPROTO_ICMP, SOCK_RAW, Kind::RawEcho),
+    (IPPROTO_ICMPV6, SOCK_RAW, Kind::RawEcho),
+];
+const IP_HDRINCL: i32 = 3;
 
 /// `SO_BUF_LOCK`: the program has set `SO_SNDBUF`, `SO_RCVBUF`.
 pub(crate) const SNDBUF_LOCK: u8 = 1;
 const RCVBUF_LOCK: u8 = 2;
+/// The smallest send buffer that Linux allows is what a listener has for which the program has chosen none: more than
+/// this, which is above it (4,608), was chosen.
+pub(crate) const SMALLEST_BUFFER: i32 = 5_000;
 
 impl<K: Kernel> Program<'_, K> {
     /// The family of a TCP socket over IPv4 or IPv6.
     pub(crate) fn tcp_family(&self, fd: Fd) -> Step<Family> {
+        // Of several paths a LAN has one: Go listens with multipath TCP by default, and expects plain TCP at times.
         // `SO_PROTOCOL` tells TCP from UDP, raw and Unix sockets at once; anything else is not for us.
-        self.family_of_protocol(fd, IPPROTO_TCP, Reason::NotTcp)
+        match self.int_option(fd, SOL_SOCKET, SO_PROTOCOL) {
+            Ok(IPPROTO_TCP | IPPROTO_MPTCP) => self.family(fd, Reason::NotTcp),
+            _ => Err(Reason::NotTcp.into()),
+        }
     }
 
-    /// The family of a UDP socket over IPv4 or IPv6.
-    pub(crate) fn udp_family(&self, fd: Fd) -> Step<Family> {
+    /// Family and kind of a UDP or ICMP socket over IPv4 or IPv6.
+    pub(crate) fn datagram_socket(&self, fd: Fd) -> Step<(Family, Kind)> {
         // A framed descriptor that could not be told from others would be read with its headers.
         if !self.datagrams.has_place(fd) {
             return Err(Reason::NotUdp.into());
         }
-        self.family_of_protocol(fd, IPPROTO_UDP, Reason::NotUdp)
+        let protocol = self.int_option(fd, SOL_SOCKET, SO_PROTOCOL);
+        let is_one = |(of, ..): &&(i32, i32, Kind)| protocol == Ok(*of);
+        if !DATAGRAM_KINDS.iter().any(|kind| is_one(&kind)) {
+            return Err(Reason::NotUdp.into());
+        }
+        let of_type = self.int_option(fd, SOL_SOCKET, SO_TYPE);
+        let (.., kind) = DATAGRAM_KINDS
+            .iter()
+            .find(|(of, in_type, _)| protocol == Ok(*of) && of_type == Ok(*in_type))
+            .ok_or(Reason::NotUdp)?;
+        // One that brings IP headers of its own says more than an echo socket can.
+        if *kind == Kind::RawEcho
+            && !matches!(self.int_option(fd, SOL_IP, IP_HDRINCL), Ok(0) | Err(_))
+        {
+            return Err(Reason::NotUdp.into());
+        }
+        Ok((self.family(fd, Reason::NotUdp)?, *kind))
     }
 
-    fn family_of_protocol(&self, fd: Fd, protocol: i32, otherwise: Reason) -> Step<Family> {
-        if self.int_option(fd, SOL_SOCKET, SO_PROTOCOL) != Ok(protocol) {
-            return Err(otherwise.into());
-        }
+    fn family(&self, fd: Fd, otherwise: Reason) -> Step<Family> {
         match self.int_option(fd, SOL_SOCKET, SO_DOMAIN) {
             Ok(domain) if domain == i32::from(AF_INET) => Ok(Family::V4),
             Ok(domain) if domain == i32::from(AF_INET6) => Ok(Family::V6),
@@ -109,10 +151,14 @@ impl<K: Kernel> Program<'_, K> {
     }
 
     /// The TCP state of a kernel socket.
-    pub(crate) fn tcp_state(&self, fd: Fd) -> Result<u8, Errno> {
+    pub(crate) fn tcp_state(&self, fd: Fd) -> Step<u8> {
         let mut state = [0];
-        self.kernel.option(fd, SOL_TCP, TCP_INFO, &mut state)?;
-        Ok(state[0])
+        match self.kernel.option(fd, SOL_TCP, TCP_INFO, &mut state) {
+            Ok(_) => Ok(state[0]),
+            // An older kernel does not say it of multipath TCP.
+            Err(Errno(EOPNOTSUPP)) => Err(Reason::NotTcp.into()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// The bound address of a kernel socket of this family.
@@ -125,15 +171,21 @@ impl<K: Kernel> Program<'_, K> {
 
     /// Everything about an undecided TCP socket.
     pub(crate) fn native(&self, fd: Fd, family: Family) -> Step<Native> {
-        self.native_with(fd, family, &CARRIED_OPTIONS)
+        self.native_with(fd, family, Kind::Stream, &CARRIED_OPTIONS)
     }
 
-    /// Everything about an undecided UDP socket.
-    pub(crate) fn native_datagram(&self, fd: Fd, family: Family) -> Step<Native> {
-        self.native_with(fd, family, &CARRIED_DATAGRAM_OPTIONS)
+    /// Everything about an undecided datagram socket.
+    pub(crate) fn native_datagram(&self, fd: Fd, family: Family, kind: Kind) -> Step<Native> {
+        self.native_with(fd, family, kind, &CARRIED_DATAGRAM_OPTIONS)
     }
 
-    fn native_with(&self, fd: Fd, family: Family, carried: &[(i32, i32)]) -> Step<Native> {
+    fn native_with(
+        &self,
+        fd: Fd,
+        family: Family,
+        kind: Kind,
+        carried: &[(i32, i32)],
+    ) -> Step<Native> {
         let mut options = Options::default();
         for &(level, name) in carried {
             let mut value = [0; 16];
@@ -143,6 +195,7 @@ impl<K: Kernel> Program<'_, K> {
             }
         }
         Ok(Native {
+            kind,
             family,
             local: self.local_address(fd, family),
             nonblocking: self.kernel.is_nonblocking(fd)?,
@@ -159,23 +212,31 @@ impl<K: Kernel> Program<'_, K> {
                 let _ = self.kernel.set_option(onto, SOL_SOCKET, name, &time);
             }
         }
-        let mut locks = [0; 4];
-        if self
-            .kernel
-            .option(from, SOL_SOCKET, SO_BUF_LOCK, &mut locks)
-            .is_err()
-        {
-            return;
-        }
+        self.carry_buffers_over(from, onto);
+    }
+
+    /// The buffer sizes only: what a connection inherits from its listener.
+    pub(crate) fn carry_buffers_over(&self, from: Fd, onto: Fd) {
+        let locks = self.buffer_locks(from);
         for (name, lock) in [(SO_SNDBUF, SNDBUF_LOCK), (SO_RCVBUF, RCVBUF_LOCK)] {
-            if locks[0] & lock != 0
+            if locks & lock != 0
                 && let Ok(doubled) = self.int_option(from, SOL_SOCKET, name)
+                && doubled > SMALLEST_BUFFER
             {
                 // The kernel doubles what it is given.
                 let _ =
                     self.kernel
                         .set_option(onto, SOL_SOCKET, name, &(doubled / 2).to_ne_bytes());
             }
+        }
+    }
+
+    /// Which buffers have a size that was chosen.
+    pub(crate) fn buffer_locks(&self, fd: Fd) -> u8 {
+        let mut locks = [0; 4];
+        match self.kernel.option(fd, SOL_SOCKET, SO_BUF_LOCK, &mut locks) {
+            Ok(_) => locks[0],
+            Err(_) => 0,
         }
     }
 

@@ -30,6 +30,8 @@ pub enum Reason {
     NotOnTheLan,
     /// The socket is bound to an address of the container's own network.
     BoundElsewhere,
+    /// The name is none that the service knows.
+    NotAName,
     /// The service does not answer.
     ServiceAway,
     /// A Unix socket does this as TCP does.
@@ -47,6 +49,7 @@ impl Reason {
             Self::Loopback => "loopback",
             Self::NotOnTheLan => "not on the LAN",
             Self::BoundElsewhere => "bound to another network",
+            Self::NotAName => "not a name on the LAN",
             Self::ServiceAway => "the service is away",
             Self::Native => "native on the pair",
         }

@@ -54,6 +54,14 @@ impl<K: Kernel> Program<'_, K> {
             .map(|name| name.id)
     }
 
+    /// The id of the other end of a connection that another program of the service holds: each end has the name by which
+    /// the other one is known. The service's own half has one too, but the program's half beside it has none.
+    pub(crate) fn other_end(&self, fd: Fd) -> Option<Id> {
+        let mut buffer = [0; UNIX_LEN];
+        let len = self.kernel.local_name(fd, &mut buffer).ok()?;
+        own_name(buffer.get(..len.min(UNIX_LEN))?).map(|name| name.id)
+    }
+
     /// Sets a mark; true when it was not set before.
     pub(crate) fn mark(&self, fd: Fd, mark: Mark) -> bool {
         let before = self.marks(fd);

@@ -112,6 +112,14 @@ pub(crate) fn encode(address: SocketAddr, family: Family) -> SockAddr {
     SockAddr { bytes, len }
 }
 
+/// The interface that an address names, 0 if none.
+pub(crate) const fn scope_of(address: SocketAddr) -> u32 {
+    match address {
+        SocketAddr::V6(address) => address.scope_id(),
+        SocketAddr::V4(_) => 0,
+    }
+}
+
 /// The unspecified address of a family.
 pub(crate) const fn wildcard(family: Family, port: u16) -> SocketAddr {
     match family {

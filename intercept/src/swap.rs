@@ -1,13 +1,11 @@
 //! Putting one end of a pair in the place of a program's descriptor.
 
-use zt_socket_rpc::linux::{
-    AF_UNIX, EADDRINUSE, EAGAIN, EBADF, ENOENT, SO_BUF_LOCK, SO_SNDBUF, SOL_SOCKET,
-};
+use zt_socket_rpc::linux::{AF_UNIX, EADDRINUSE, EAGAIN, EBADF, ENOENT, SO_SNDBUF, SOL_SOCKET};
 use zt_socket_rpc::{Id, Kind, Name};
 
 use crate::Program;
 use crate::kernel::{EPOLL_CTL_ADD, EPOLL_CTL_MOD, EpollEvent, Errno, Fd, Kernel};
-use crate::native::SNDBUF_LOCK;
+use crate::native::{SMALLEST_BUFFER, SNDBUF_LOCK};
 use crate::own::Mark;
 use crate::registrations::{INSTANCES, Known, parse_registration};
 
@@ -60,17 +58,11 @@ impl<K: Kernel> Program<'_, K> {
         }
     }
 
-    /// Fills the program's half of a stream, whose buffer is made small for it: how many bytes. It polls and sends as
-    /// a connecting socket does until the service has taken them out.
-    pub(crate) fn plug_stream(&self, ours: Fd) -> Result<u32, Errno> {
-        let mut locks = [0; 4];
+    /// Fills the program's half of a stream: how many bytes. It polls and sends as a connecting socket does until the
+    /// service has taken them out. Its buffer is made small for it if it can be made large again.
+    pub(crate) fn plug_stream(&self, ours: Fd, narrow: bool) -> Result<u32, Errno> {
         // A size that the program has chosen stays.
-        let chosen = self
-            .kernel
-            .option(ours, SOL_SOCKET, SO_BUF_LOCK, &mut locks)
-            .is_ok()
-            && locks[0] & SNDBUF_LOCK != 0;
-        if !chosen {
+        if narrow && self.buffer_locks(ours) & SNDBUF_LOCK == 0 {
             self.kernel.set_option(
                 ours,
                 SOL_SOCKET,
@@ -103,11 +95,23 @@ impl<K: Kernel> Program<'_, K> {
 
     /// Closes the sending direction of the program's half of a listener: it never polls as writable, and a send fails.
     pub(crate) fn plug_listener(&self, ours: Fd) -> Result<(), Errno> {
-        // As small as the kernel allows; one message then takes more than the quarter below which it counts as
-        // writable.
-        self.kernel
-            .set_option(ours, SOL_SOCKET, SO_SNDBUF, &0_i32.to_ne_bytes())?;
-        self.kernel.send_zeros(ours, LISTENER_PLUG)?;
+        // One message takes more than the quarter of the buffer below which it counts as writable.
+        let plug = match self.int_option(ours, SOL_SOCKET, SO_SNDBUF) {
+            // The program has chosen a size, which its connections inherit.
+            Ok(size @ SMALLEST_BUFFER..) if self.buffer_locks(ours) & SNDBUF_LOCK != 0 => {
+                (size / 4 + 1) as usize
+            }
+            // As small as the kernel allows.
+            _ => {
+                self.kernel
+                    .set_option(ours, SOL_SOCKET, SO_SNDBUF, &0_i32.to_ne_bytes())?;
+                LISTENER_PLUG
+            }
+        };
+        let mut sent = 0;
+        while sent < plug {
+            sent += self.kernel.send_zeros(ours, plug - sent)?;
+        }
         self.kernel.shut_sending(ours)
     }
 

@@ -92,7 +92,7 @@ impl Host {
     /// between starts.
     #[must_use]
     pub fn new(config: HostConfig, seed: u64) -> Host {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let hash = SecretHash::new(random.draw());
         let mtu = config.mtu.clamp(*MTU.start(), *MTU.end());
         let buffers = Buffers::default();
@@ -108,7 +108,7 @@ impl Host {
             listeners: Listeners::default(),
             handshakes: 0,
             time_wait: TimeWait::new(hash),
-            next_port: random.draw() as u16,
+            next_port: sockets::any_ephemeral(&mut random),
             udp: udp::Table::new(hash),
             held: HeldBack::new(hash),
             reassembly: Reassembly::new(hash),
@@ -332,10 +332,14 @@ impl Host {
 
 /// SplitMix64: enough for seeds and ports, which also hide behind the encryption of the network.
 #[derive(Debug)]
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn draw(&mut self) -> u64 {
+    pub(crate) fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    pub(crate) fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -10,7 +10,9 @@ use crate::time::Instant;
 const V4_ECHO_REPLY: u8 = 0;
 const V4_UNREACHABLE: u8 = 3;
 const V4_ECHO: u8 = 8;
+const V4_EXPIRED: u8 = 11;
 const V6_UNREACHABLE: u8 = 1;
+const V6_EXPIRED: u8 = 3;
 const V6_ECHO: u8 = 128;
 const V6_ECHO_REPLY: u8 = 129;
 
@@ -30,11 +32,20 @@ pub(crate) enum Message {
     Other,
 }
 
+/// Why a packet did not arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The host is there but nobody listens.
+    Refused,
+    Unreachable,
+    /// Its hops were used up.
+    Expired,
+}
+
 /// An error about a packet of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unreachable {
-    /// The host is there but nobody listens.
-    pub(crate) refused: bool,
+    pub(crate) cause: Cause,
     pub(crate) protocol: u8,
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
@@ -76,36 +87,89 @@ pub(crate) fn read(packet: &IpPacket<'_>) -> Message {
             .map_or(Message::Other, |header| {
                 Message::EchoReply(u16::from_be_bytes([header[4], header[5]]))
             }),
-        (protocol::ICMP, V4_UNREACHABLE) => read_unreachable(
-            packet,
-            code == 2 || code == 3,
-            matches!(code, 0..=3 | 5..=13),
-        ),
-        (protocol::ICMPV6, V6_UNREACHABLE) => read_unreachable(packet, code == 4, true),
+        (protocol::ICMP, V4_UNREACHABLE) => match code {
+            2 | 3 => read_unreachable(packet, Cause::Refused),
+            0 | 1 | 5..=13 => read_unreachable(packet, Cause::Unreachable),
+            _ => Message::Other,
+        },
+        (protocol::ICMPV6, V6_UNREACHABLE) if code == 4 => read_unreachable(packet, Cause::Refused),
+        (protocol::ICMPV6, V6_UNREACHABLE) => read_unreachable(packet, Cause::Unreachable),
+        (protocol::ICMP, V4_EXPIRED) | (protocol::ICMPV6, V6_EXPIRED) if code == 0 => {
+            read_unreachable(packet, Cause::Expired)
+        }
         _ => Message::Other,
     }
 }
 
-fn read_unreachable(packet: &IpPacket<'_>, refused: bool, known: bool) -> Message {
+/// Type and code of the message that a port is closed.
+pub(crate) fn port_unreachable(v4: bool) -> (u8, u8) {
+    if v4 {
+        (V4_UNREACHABLE, 3)
+    } else {
+        (V6_UNREACHABLE, 4)
+    }
+}
+
+/// Type and code of the message that nobody answers for an address.
+pub(crate) fn host_unreachable(v4: bool) -> (u8, u8) {
+    if v4 {
+        (V4_UNREACHABLE, 1)
+    } else {
+        (V6_UNREACHABLE, 3)
+    }
+}
+
+/// As much as an error quotes of what a program gave for the packet.
+pub(crate) fn quoted_payload<'a>(error: &IpPacket<'a>) -> &'a [u8] {
+    let inner = error.payload.get(8..).unwrap_or_default();
+    match quoted_header(inner, error.protocol == protocol::ICMPV6) {
+        Some((len, protocol, ..)) => after_ports(protocol, inner.get(len..).unwrap_or_default()),
+        None => &[],
+    }
+}
+
+/// What a program gave for a packet with this after its IP header: for echo the header of ICMP is part of it.
+pub(crate) fn after_ports(protocol: u8, rest: &[u8]) -> &[u8] {
+    match protocol {
+        protocol::UDP => rest.get(8..).unwrap_or_default(),
+        _ => rest,
+    }
+}
+
+fn read_unreachable(packet: &IpPacket<'_>, cause: Cause) -> Message {
     let parsed = packet
         .payload
         .get(8..)
         .and_then(|inner| quoted(inner, packet.protocol == protocol::ICMPV6));
     match parsed {
-        Some((protocol, local, remote, sequence)) if known => Message::Unreachable(Unreachable {
-            refused,
+        Some((protocol, local, remote, sequence)) => Message::Unreachable(Unreachable {
+            cause,
             protocol,
             local,
             remote,
             sequence,
         }),
-        _ => Message::Other,
+        None => Message::Other,
     }
 }
 
 /// The addresses of the packet that an error quotes. It is cut short, so its lengths say nothing.
 fn quoted(inner: &[u8], v6: bool) -> Option<(u8, SocketAddr, SocketAddr, u32)> {
-    let (header_len, protocol, src, dst) = if v6 {
+    let (header_len, protocol, src, dst) = quoted_header(inner, v6)?;
+    let ports = inner.get(header_len..)?.first_chunk::<8>()?;
+    let port = |at: usize| u16::from_be_bytes([ports[at], ports[at + 1]]);
+    let sequence = u32::from_be_bytes([ports[4], ports[5], ports[6], ports[7]]);
+    Some((
+        protocol,
+        SocketAddr::new(src, port(0)),
+        SocketAddr::new(dst, port(2)),
+        sequence,
+    ))
+}
+
+/// Length, protocol and addresses of the header of a quoted packet.
+fn quoted_header(inner: &[u8], v6: bool) -> Option<(usize, u8, IpAddr, IpAddr)> {
+    Some(if v6 {
         let header = inner.first_chunk::<40>()?;
         let address = |at: usize| {
             header[at..]
@@ -139,16 +203,7 @@ fn quoted(inner: &[u8], v6: bool) -> Option<(u8, SocketAddr, SocketAddr, u32)> {
             address(12)?,
             address(16)?,
         )
-    };
-    let ports = inner.get(header_len..)?.first_chunk::<8>()?;
-    let port = |at: usize| u16::from_be_bytes([ports[at], ports[at + 1]]);
-    let sequence = u32::from_be_bytes([ports[4], ports[5], ports[6], ports[7]]);
-    Some((
-        protocol,
-        SocketAddr::new(src, port(0)),
-        SocketAddr::new(dst, port(2)),
-        sequence,
-    ))
+    })
 }
 
 /// The protocol of a fragment, if it is the first: only that one has the ports.
@@ -329,7 +384,9 @@ mod tests {
             let error = parse(&error, v6);
             prop_assert!(is_sound(&error));
             let Message::Unreachable(unreachable) = read(&error) else { panic!("an error") };
-            prop_assert!(unreachable.refused);
+            prop_assert_eq!(unreachable.cause, Cause::Refused);
+            let quoted = quoted_payload(&error);
+            prop_assert!(payload.starts_with(quoted) && (quoted.len() == payload.len() || quoted.len() >= 400));
             prop_assert_eq!(unreachable.local, SocketAddr::new(sent.src, 0x1234));
             prop_assert_eq!(unreachable.remote, SocketAddr::new(sent.dst, 53));
         }

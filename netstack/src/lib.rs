@@ -1,4 +1,5 @@
-//! One IP host for one virtual network, sans-IO: neighbours, ICMP, TCP and UDP behind five verbs.
+//! One IP host for one virtual network, sans-IO: neighbours, ICMP, TCP and UDP behind five verbs. Beside it, in
+//! [`names`], how hosts of the network find each other by name.
 //!
 //! A [`Host`] takes frames and the time, and gives back frames, events and a deadline. It owns no socket, clock or
 //! thread, and knows nothing of the network that carries the frames.
@@ -31,6 +32,7 @@ mod icmp;
 mod link;
 mod listener;
 mod memory;
+pub mod names;
 mod neighbour;
 mod packet;
 mod reassembly;
@@ -52,7 +54,7 @@ pub use host::{ConnectError, Host, ListenError};
 pub use sink::FrameSink;
 pub use time::Instant;
 pub use udp::{
-    Cast, Datagram, GroupError, SendOptions, Sharing, Taken, UdpBindError, UdpConnectError,
+    Cast, Datagram, GroupError, Loss, SendOptions, Sharing, Taken, UdpBindError, UdpConnectError,
     UdpEvent, UdpFailure, UdpId, UdpInfo, UdpSendError,
 };
 

@@ -140,7 +140,7 @@ fn width(ip: IpAddr) -> u8 {
     if ip.is_ipv4() { 32 } else { 128 }
 }
 
-fn contains((prefix, len): IpCidr, ip: IpAddr) -> bool {
+pub(crate) fn contains((prefix, len): IpCidr, ip: IpAddr) -> bool {
     match (prefix, ip) {
         (IpAddr::V4(prefix), IpAddr::V4(ip)) => {
             let mask = u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0);

@@ -10,7 +10,7 @@ pub(crate) use ring::Ring;
 pub(crate) use table::{Held, Queued, Service, Socket, Table};
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// A UDP or echo socket of a [`Host`](crate::Host). Never used again for another socket of the same host.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,7 +58,7 @@ pub struct SendOptions {
     pub ttl: Option<u8>,
     /// Type of service of IPv4, traffic class of IPv6.
     pub tos: u8,
-    /// Whether sockets of this host get what is sent to a group that the host has joined.
+    /// Whether sockets of this host get what is sent to a group that the host has joined, or to everybody.
     pub loopback: bool,
 }
 
@@ -133,6 +133,28 @@ pub enum UdpFailure {
     Refused,
     /// Nobody answered for the next hop, or a router said so: EHOSTUNREACH.
     Unreachable,
+    /// Its hops were used up: EHOSTUNREACH, which Linux tells only to sockets with IP_RECVERR.
+    Expired,
+}
+
+/// What is known of a datagram that did not arrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Where it should have gone.
+    pub peer: SocketAddr,
+    /// Why it did not get there.
+    pub failure: UdpFailure,
+    /// Type and code of the ICMP message that says so.
+    pub message: (u8, u8),
+    /// Who sent that message: this host itself if nobody answered for the next hop.
+    pub offender: IpAddr,
+    /// The beginning of the payload, as far as the message tells it.
+    pub payload: Vec<u8>,
+}
+
+impl Loss {
+    /// Bytes of the payload that are kept at most.
+    pub(crate) const PAYLOAD: usize = 128;
 }
 
 /// What there is to know about a socket.

@@ -284,6 +284,15 @@ impl MulticastGroup {
         }
     }
 
+    /// The group of all hosts that speak the family of `ip` (224.0.0.1, ff02::1).
+    pub fn all_hosts(ip: IpAddr) -> MulticastGroup {
+        let mac = match ip {
+            IpAddr::V4(_) => Mac([0x01, 0x00, 0x5e, 0, 0, 1]),
+            IpAddr::V6(_) => Mac([0x33, 0x33, 0, 0, 0, 1]),
+        };
+        MulticastGroup { mac, adi: 0 }
+    }
+
     /// Reads ten bytes.
     pub fn read(reader: &mut Reader<'_>) -> Result<MulticastGroup, Malformed> {
         Ok(MulticastGroup {

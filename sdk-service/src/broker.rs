@@ -9,17 +9,25 @@
 
 mod accepting;
 mod acceptor;
+mod binding;
 mod budget;
 mod control;
 mod counters;
 mod datagram;
 mod datagrams;
 mod descriptor;
+mod direct;
 mod disposal;
+mod echo;
+mod groups;
+mod lifetimes;
 mod listener;
 mod listening;
+mod lost;
+mod naming;
 mod native;
 mod outcomes;
+mod ports;
 mod requests;
 mod stream;
 
@@ -32,9 +40,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use zt_netstack::{FlowId, Host, HostEvent, Instant, ListenerId, UdpId};
+use zt_netstack::{FlowId, Host, HostEvent, Instant, UdpId};
 use zt_protocol::NetworkId;
-use zt_socket_rpc::table::StateTable;
+use zt_socket_rpc::table::{Interface, StateTable};
 use zt_socket_rpc::{Id, Prefix};
 
 use crate::engine::reactor::{Interest, Kind, Poller, Ready, Token};
@@ -43,8 +51,13 @@ pub(crate) use budget::Budget;
 use control::{Accepted, Call, ControlSocket};
 use counters::Counters;
 use datagram::Datagram;
+use direct::Arrival;
 use disposal::Disposal;
+use lifetimes::Lifetimes;
 use listener::Listener;
+pub(crate) use naming::NameConfig;
+use naming::Naming;
+use ports::Ports;
 use stream::{Stream, Verdict};
 
 /// Control connections served before bytes are moved again.
@@ -69,10 +82,14 @@ pub(crate) struct Broker {
     streams: Slots<Stream>,
     listeners: Slots<Listener>,
     datagrams: Slots<Datagram>,
+    /// Ends of pairs that two programs hold by themselves.
+    direct: Lifetimes,
     by_id: HashMap<Id, Socket>,
     by_flow: HashMap<FlowId, Owner>,
-    by_listener: HashMap<ListenerId, Key>,
+    /// Whose the ports of the host are.
+    ports: Ports,
     by_udp: HashMap<UdpId, Key>,
+    naming: Naming,
     runnable: VecDeque<Socket>,
     /// Connections to ourselves that are up: programs hear of one after its other end is in the queue of
     /// the listener, as on a kernel's loopback.
@@ -97,6 +114,16 @@ enum Socket {
     Stream(Key),
     Listener(Key),
     Datagram(Key),
+    /// One end of a pair that two programs hold: nothing here moves its bytes.
+    Direct,
+}
+
+/// A connection that the program was not told of yet.
+enum Pending {
+    /// From the LAN.
+    Flow(FlowId),
+    /// From a program of this service.
+    Direct(Arrival),
 }
 
 /// Whose flow it is.
@@ -115,8 +142,9 @@ impl Broker {
         network: u16,
         poller: &Poller,
     ) -> io::Result<Self> {
-        let mut random = [0; 8];
+        let (mut random, mut seed) = ([0; 8], [0; 8]);
         getrandom::fill(&mut random).map_err(io::Error::other)?;
+        getrandom::fill(&mut seed).map_err(io::Error::other)?;
         let instance = NonZeroU64::new(u64::from_le_bytes(random)).unwrap_or(NonZeroU64::MIN);
         Ok(Self {
             network,
@@ -126,10 +154,12 @@ impl Broker {
             streams: Slots::new(),
             listeners: Slots::new(),
             datagrams: Slots::new(),
+            direct: Lifetimes::default(),
             by_id: HashMap::new(),
             by_flow: HashMap::new(),
-            by_listener: HashMap::new(),
+            ports: Ports::default(),
             by_udp: HashMap::new(),
+            naming: Naming::new(u64::from_le_bytes(seed)),
             runnable: VecDeque::new(),
             up: Vec::new(),
             up_next_turn: Vec::new(),
@@ -163,6 +193,11 @@ impl Broker {
     /// Tells programs which addresses the LAN reaches, and which are its own here.
     pub(crate) fn set_lan(&mut self, own: &[Prefix], routes: &[Prefix]) {
         self.table.set_lan(own, routes);
+    }
+
+    /// Tells programs what they see of the LAN's interface.
+    pub(crate) fn set_interface(&mut self, interface: &Interface) {
+        self.table.set_interface(interface);
     }
 
     /// One of the broker's descriptors is ready.
@@ -231,6 +266,7 @@ impl Broker {
                 Some(Socket::Stream(key)) => self.run_stream(turn, key),
                 Some(Socket::Listener(key)) => self.run_listener(turn, key),
                 Some(Socket::Datagram(key)) => self.run_datagram(turn, key),
+                Some(Socket::Direct) => {}
                 None => break,
             }
         }
@@ -330,11 +366,13 @@ impl Broker {
             .deadline()
             .into_iter()
             .chain(self.retry_at)
+            .chain(self.naming.deadline())
             .min()
     }
 
     pub(crate) fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
         self.counters.silent += self.control.handle_timeout(turn.poller, turn.now);
+        self.naming.run(turn.host, turn.now);
         if self.retry_at.is_some_and(|at| at <= turn.now) {
             self.retry_at = None;
             self.starved = true;
@@ -351,7 +389,12 @@ impl Broker {
             HostEvent::Connected(flow) => self.flow_connected(turn, flow),
             HostEvent::ConnectFailed(flow, failure) => self.flow_failed(turn, flow, failure),
             HostEvent::Reset(flow, reason) => self.flow_reset(turn, flow, reason),
-            HostEvent::Udp(id, event) => self.udp_event(turn, id, event),
+            HostEvent::Udp(id, event) => {
+                if !self.naming.handle_event(turn.host, turn.now, id, event) {
+                    self.udp_event(turn, id, event);
+                }
+            }
+            // The network asks for them by itself.
             HostEvent::GroupsChanged => {}
             HostEvent::Readable(flow)
             | HostEvent::Writable(flow)
@@ -367,6 +410,7 @@ impl Broker {
     /// Ends everything: the network was left.
     pub(crate) fn close(&mut self, turn: &mut Turn<'_>) {
         self.control.close(turn.poller);
+        self.naming.close(turn.host, turn.now);
         let listeners: Vec<Key> = self.listeners.iter().map(|(key, _)| key).collect();
         listeners
             .into_iter()
@@ -397,6 +441,7 @@ impl Broker {
                 .get_mut(key)
                 .map(|listener| &mut listener.queued),
             Socket::Datagram(key) => self.datagrams.get_mut(key).map(|socket| &mut socket.queued),
+            Socket::Direct => None,
         };
         if let Some(queued) = queued
             && !*queued

@@ -69,7 +69,7 @@ Commands:
   join NETWORK              join a network by its 16-digit id
   leave NETWORK             leave a network
   get NETWORK NAME          one property; ip, ip4 and ip6 give the addresses
-  set NETWORK NAME=VALUE    allowManaged, allowGlobal, allowDefault or allowDNS
+  set NETWORK NAME=VALUE    allowManaged, allowGlobal, allowDefault, allowDNS, or hostName=web
   listpeers, peers          known nodes and the paths to them
   listmoons                 moons
   health [NETWORK]          succeeds when every network (or this one) can be used

@@ -22,8 +22,8 @@ pub use identity::load_or_generate;
 pub use local_conf::LocalConf;
 pub use lock::Lock;
 pub use networks::{
-    NetworkSettings, SavedNetwork, configuration_path as network_configuration_path, joined,
-    settings_path as network_settings_path,
+    HOST_NAME, NetworkSettings, SavedNetwork, configuration_path as network_configuration_path,
+    joined, settings_path as network_settings_path,
 };
 pub use own_planet::{OwnPlanet, load_or_create_key as planet_key, new_id as new_planet_id};
 pub use planet::load as load_planet;

@@ -121,6 +121,7 @@ async fn serve(options: &Options, environment: &Environment, directory: &Path) -
             planet: worlds.current(udp.port, &keeper)?,
             udp,
             socket_directory: sockets.clone(),
+            name: environment.name.clone(),
             interface_prefix_blacklist: conf.interface_prefix_blacklist.clone(),
             controller_records: records.clone(),
         })

@@ -96,6 +96,7 @@ impl Shell {
         network: NetworkId,
         settings: NetworkSettings,
     ) -> Result<NetworkView, ShellError> {
+        let file = settings.to_file();
         let joined = self.engine.join(network, None, settings).await?;
         let view = joined.map_err(|source| ShellError::Socket { network, source })?;
         let configuration = network_configuration_path(&self.facts.home, network);
@@ -104,8 +105,7 @@ impl Shell {
             self.keeper.store(&configuration, b"\n".to_vec(), 0o600);
         }
         let path = network_settings_path(&self.facts.home, network);
-        self.keeper
-            .store(&path, settings.to_file().into_bytes(), 0o600);
+        self.keeper.store(&path, file.into_bytes(), 0o600);
         Ok(view)
     }
 

@@ -8,6 +8,7 @@
 //! | `peer` | where to | where from; none = unknown |
 //! | `local` | the source address asked for (`IP_PKTINFO`), port 0 | where to: the address it was sent to |
 //! | `ttl`, `tos` | as asked for, or none | as received, if known |
+//! | `interface` | the one to leave by, 0 = any | the one that it came in by |
 //! | `errno` | 0 | 0 for a datagram; else there is no payload, and the next call reports this errno |
 
 use core::net::{IpAddr, SocketAddr};
@@ -38,7 +39,9 @@ pub struct DatagramHeader {
     pub tos: Option<u8>,
     /// An error in place of a datagram.
     pub errno: u16,
-    /// The index of the interface that it came in by, 0 for the LAN.
+    /// The next frame is a part of the same datagram (`MSG_MORE`).
+    pub more: bool,
+    /// The index of an interface; [`crate::LAN_INTERFACE`] is the LAN's.
     pub interface: u32,
 }
 
@@ -47,6 +50,7 @@ impl DatagramHeader {
     pub const LEN: usize = 12 + 2 * crate::ADDRESS_LEN;
     const HAS_TTL: u8 = 1;
     const HAS_TOS: u8 = 2;
+    const MORE: u8 = 4;
 
     /// Splits a frame into header and payload.
     ///
@@ -61,7 +65,7 @@ impl DatagramHeader {
             return Err(Malformed::because("unknown version"));
         }
         let present = input.u8()?;
-        if present & !(Self::HAS_TTL | Self::HAS_TOS) != 0 {
+        if present & !(Self::HAS_TTL | Self::HAS_TOS | Self::MORE) != 0 {
             return Err(Malformed::because("unknown datagram flag"));
         }
         let (ttl, tos) = (input.u8()?, input.u8()?);
@@ -79,6 +83,7 @@ impl DatagramHeader {
             ttl: (present & Self::HAS_TTL != 0).then_some(ttl),
             tos: (present & Self::HAS_TOS != 0).then_some(tos),
             errno,
+            more: present & Self::MORE != 0,
             interface,
         };
         Ok((header, payload))
@@ -95,6 +100,9 @@ impl DatagramHeader {
         }
         if self.tos.is_some() {
             present |= Self::HAS_TOS;
+        }
+        if self.more {
+            present |= Self::MORE;
         }
         out.u8(present);
         out.u8(self.ttl.unwrap_or(0));
@@ -124,6 +132,7 @@ mod tests {
             ttl: Some(0),
             tos: None,
             errno: 111,
+            more: true,
             interface: 7,
         };
         let mut frame = std::vec::Vec::from(header.emit());

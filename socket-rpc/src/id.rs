@@ -46,14 +46,25 @@ pub enum Kind {
     Listener,
     /// A UDP socket: a `SEQPACKET` pair that carries one frame a datagram ([`crate::DatagramHeader`]).
     Datagram,
+    /// An ICMP socket of type `SOCK_DGRAM`: the same with echo requests and their answers.
+    Echo,
+    /// An ICMP socket of type `SOCK_RAW`, used for echo requests.
+    RawEcho,
 }
 
 impl Kind {
+    /// Whether the pair carries frames.
+    pub const fn is_framed(self) -> bool {
+        matches!(self, Self::Datagram | Self::Echo | Self::RawEcho)
+    }
+
     const fn to_byte(self) -> u8 {
         match self {
             Self::Stream => b's',
             Self::Listener => b'l',
             Self::Datagram => b'd',
+            Self::Echo => b'e',
+            Self::RawEcho => b'r',
         }
     }
 
@@ -62,6 +73,8 @@ impl Kind {
             b's' => Some(Self::Stream),
             b'l' => Some(Self::Listener),
             b'd' => Some(Self::Datagram),
+            b'e' => Some(Self::Echo),
+            b'r' => Some(Self::RawEcho),
             _ => None,
         }
     }

@@ -20,13 +20,19 @@
 //! | request | descriptors | reply |
 //! |---|---|---|
 //! | [`Hello`](Request::Hello) | – | [`Reply::Hello`] with the table's memory file attached |
-//! | [`Connect`](Request::Connect) | service half of a `STREAM` pair | none, or [`Reply::Done`] / [`Reply::Failed`] when `wait` is set |
+//! | [`Connect`](Request::Connect) | service half of a `STREAM` pair; for one of the service's own addresses then the program's half | none, or [`Reply::Done`] / [`Reply::Failed`] when `wait` is set |
 //! | [`Bind`](Request::Bind) | service half of a `SEQPACKET` pair | [`Reply::Done`] with the bound address, or [`Reply::Failed`] |
 //! | [`Listen`](Request::Listen) | none (the id is bound already); or the service half of a `SEQPACKET` pair, then, if `kernel_listener`, the program's own listening kernel socket | [`Reply::Done`] with the bound address, or [`Reply::Failed`] |
-//! | [`OpenDatagram`](Request::OpenDatagram) | service half of a `SEQPACKET` pair, then, if `kernel_socket`, the program's own UDP socket | [`Reply::Done`] with the bound address, or [`Reply::Failed`] |
+//! | [`OpenDatagram`](Request::OpenDatagram) | service half of a `SEQPACKET` pair, then, if `kernel_socket`, the program's own UDP or ICMP socket | [`Reply::Done`] with the bound address, or [`Reply::Failed`] |
+//! | [`BindDatagram`](Request::BindDatagram) | – | [`Reply::Done`] with the bound address, or [`Reply::Failed`] |
 //! | [`ConnectDatagram`](Request::ConnectDatagram) | – | [`Reply::Done`] with the local address, or [`Reply::Failed`] |
+//! | [`Membership`](Request::Membership) | – | [`Reply::Done`] with the local address, or [`Reply::Failed`] |
+//! | [`TakeLost`](Request::TakeLost) | – | [`Reply::Lost`], or [`Reply::Failed`] with `EAGAIN` |
 //! | [`SetOption`](Request::SetOption) | – | none |
 //! | [`Query`](Request::Query) | – | [`Reply::State`], or [`Reply::Failed`] with `ENOENT` |
+//! | [`Resolve`](Request::Resolve) | – | [`Reply::Addresses`], or [`Reply::Failed`] |
+//! | [`NameOf`](Request::NameOf) | – | [`Reply::NameOf`], or [`Reply::Failed`] |
+//! | [`Records`](Request::Records) | – | [`Reply::Message`], or [`Reply::Failed`] |
 //!
 //! Every request is hostile input. The service closes the connection without a reply when a message does not parse,
 //! carries the wrong number or kind of descriptors, names an id or a tag that is taken, or names an id that does not
@@ -44,6 +50,12 @@
 //!   library turns into the entry's errno.
 //!
 //! A program may close the control connection of a waiting connect at any time (a signal): the attempt goes on.
+//!
+//! # Two programs of one service
+//! For a connection to one of its own addresses the service may give the half that was meant for it to the program that
+//! accepts, in blocking mode, after it took the plug out and gave the *other* half a name of its own: so each program
+//! knows its descriptor by the name of the other one's. From then on the service has no part in it; the entries of both
+//! ends stay while they are open.
 //!
 //! # What the service sees on its half of a stream
 //! | on the service's half | meaning | on the LAN |
@@ -74,15 +86,25 @@
 //! A UDP socket is a `SEQPACKET` pair, not a `DGRAM` one: only there does each side hear that the other has closed. Each
 //! message is one [`DatagramHeader`] and a payload, in both directions. In split mode the program's own UDP socket
 //! comes along: the service passes its datagrams on in the same frames, and sends out of it what is not for the LAN. So
-//! one descriptor serves both networks.
+//! one descriptor serves both networks ([`Reach`] tells which of them a datagram is for).
+//!
+//! An ICMP echo socket (`ping`) is the same, but for what its frames carry: ICMP messages from the header on; for an
+//! IPv4 socket of type `SOCK_RAW` the service puts an IP header before what it received. Ports are identifiers.
 //!
 //! - Connected or not is the service's to know ([`State::Connected`], with the peer in the entry, or
 //!   [`State::Bound`]); the library reads it from the entry and fills in the peer of every frame.
 //! - Towards the program nothing is pushed into a full pair: what does not fit waits in the host's bounded queue, whose
 //!   overflow is dropped and counted, as UDP does. Towards the service a full pair makes the program wait or see `EAGAIN`.
 //! - An ICMP error about a connected socket is a frame with an errno. The entry's `errno` is a hint for senders that
-//!   such a frame may wait; the service clears it at the next datagram that the program sends.
+//!   such a frame may wait; the service clears it at the next datagram that the program sends. With `IP_RECVERR` the
+//!   service keeps what is known of each loss too, until it is taken
+//!   ([`TakeLost`](Request::TakeLost)).
 //! - The last close of the program's half (`EPOLLHUP`) ends the socket.
+//!
+//! # Names
+//! The service looks up names under `.local`, names in the network's domain (in [`table::Interface`]), and the names of
+//! LAN addresses; it answers within seconds. [`Reply::Failed`] says `ENOENT` when there is none, `EAGAIN` when those who
+//! should know do not answer, `EINVAL` when the name is nothing that the service looks up.
 //!
 //! # The state table
 //! Addresses, errors and options of every socket are readable without a round trip: [`table`].
@@ -96,7 +118,10 @@ mod address;
 mod datagram;
 mod id;
 pub mod linux;
+pub mod lost;
+mod names;
 mod options;
+mod reach;
 mod reply;
 mod request;
 pub mod table;
@@ -106,10 +131,14 @@ pub use accepted::{Accepted, Origin};
 pub use address::{ADDRESS_LEN, Prefix, decode_address, encode_address};
 pub use datagram::{DatagramHeader, MAX_FRAME, MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
 pub use id::{Id, Kind, Name};
+pub use lost::Lost;
+pub use names::{Addresses, DnsMessage, HostName};
 pub use options::{OptionError, Options};
+pub use reach::{Reach, interface_of, is_for_many};
 pub use reply::Reply;
 pub use request::{
-    Bind, Connect, ConnectDatagram, Listen, MAX_PLUG, OpenDatagram, OptionValue, Request, SetOption,
+    Bind, BindDatagram, Connect, ConnectDatagram, Listen, MAX_PLUG, Membership, OpenDatagram,
+    OptionValue, Request, SetOption,
 };
 pub use table::{Entry, Family, State};
 pub use wire::Malformed;
@@ -117,8 +146,12 @@ pub use wire::Malformed;
 /// Protocol version carried in every message and in the state table's header. Both sides refuse another one.
 pub const VERSION: u8 = 1;
 
+/// The index of the LAN's interface, as programs see it in `IP_PKTINFO`, scope ids and `if_nametoindex`. The kernel counts
+/// its own up from 1 and never gets there.
+pub const LAN_INTERFACE: u32 = 0x7a74;
+
 /// No message is longer. A receive buffer of this size plus one byte detects one that is.
-pub const MAX_MESSAGE: usize = 512;
+pub const MAX_MESSAGE: usize = 1280;
 
 /// No message carries more descriptors.
 pub const MAX_DESCRIPTORS: usize = 2;

@@ -43,6 +43,12 @@ pub struct Options {
     pub receive_ttl: bool,
     /// `IP_RECVTOS` / `IPV6_RECVTCLASS`.
     pub receive_tos: bool,
+    /// `IP_MULTICAST_LOOP` / `IPV6_MULTICAST_LOOP`: sockets here get what is sent to a group.
+    pub multicast_loop: bool,
+    /// `IP_MULTICAST_ALL` / `IPV6_MULTICAST_ALL`: hears the groups of other sockets too.
+    pub multicast_all: bool,
+    /// `UDP_GRO`; kept: datagrams are told one by one.
+    pub merge: bool,
     /// `SO_LINGER` is on: see [`Options::linger`].
     pub lingers: bool,
     /// The seconds of `SO_LINGER`, which outlive its being switched off.
@@ -81,6 +87,15 @@ pub struct Options {
     pub priority: u8,
     /// `IP_MTU_DISCOVER` / `IPV6_MTU_DISCOVER`.
     pub mtu_discover: u8,
+    /// `IP_MULTICAST_TTL`.
+    pub multicast_ttl: u8,
+    /// `IPV6_MULTICAST_HOPS`.
+    pub multicast_hops: u8,
+    /// The interface of `IP_MULTICAST_IF` / `IPV6_MULTICAST_IF`; 0 = none, [`Self::OTHER_INTERFACE`] = one whose index is
+    /// not known.
+    pub multicast_interface: u16,
+    /// `UDP_SEGMENT`; 0 = none.
+    pub segment: u16,
 }
 
 impl Default for Options {
@@ -103,6 +118,9 @@ impl Default for Options {
             receive_packet_info: false,
             receive_ttl: false,
             receive_tos: false,
+            multicast_loop: true,
+            multicast_all: true,
+            merge: false,
             lingers: false,
             linger_seconds: 0,
             keep_idle: 7200,
@@ -122,6 +140,10 @@ impl Default for Options {
             traffic_class: 0,
             priority: 0,
             mtu_discover: 1,
+            multicast_ttl: 1,
+            multicast_hops: 1,
+            multicast_interface: 0,
+            segment: 0,
         }
     }
 }
@@ -144,6 +166,9 @@ const DEFAULT_TTL: u8 = 64;
 const DEFAULT_MSS: i32 = 536;
 
 impl Options {
+    /// An interface of the container's own whose index is not known, or does not fit.
+    pub const OTHER_INTERFACE: u16 = u16::MAX;
+
     /// Applies one `setsockopt`.
     ///
     /// # Errors
@@ -225,6 +250,39 @@ impl Options {
             }
             (SOL_IP, IP_FREEBIND) => self.free_bind = byte_or_int(value)? != 0,
             (SOL_IP, IP_BIND_ADDRESS_NO_PORT) => self.late_port = byte_or_int(value)? != 0,
+            (SOL_IP, IP_MULTICAST_LOOP) => self.multicast_loop = byte_or_int(value)? != 0,
+            (SOL_IPV6, IPV6_MULTICAST_LOOP) => self.multicast_loop = zero_or_one(value)?,
+            (SOL_IP, IP_MULTICAST_ALL) => {
+                self.multicast_all = match byte_or_int(value)? {
+                    0 => false,
+                    1 => true,
+                    _ => return Err(INVALID),
+                }
+            }
+            (SOL_IPV6, IPV6_MULTICAST_ALL) => self.multicast_all = zero_or_one(value)?,
+            (SOL_IP, IP_MULTICAST_TTL) => self.multicast_ttl = hops(byte_or_int(value)?)?,
+            (SOL_IPV6, IPV6_MULTICAST_HOPS) => self.multicast_hops = hops(int(value)?)?,
+            (SOL_IP, IP_MULTICAST_IF) => {
+                self.multicast_interface = match value.len() {
+                    0..4 => return Err(INVALID),
+                    // `struct in_addr`, or `struct ip_mreq`, which has it behind the group.
+                    4..8 => unknown_interface(int(value)?),
+                    8..12 => unknown_interface(int_at(value, 4)?),
+                    // `struct ip_mreqn`: an index counts more than an address.
+                    _ => match int_at(value, 8)? {
+                        0 => unknown_interface(int_at(value, 4)?),
+                        index => interface(index),
+                    },
+                }
+            }
+            (SOL_IPV6, IPV6_MULTICAST_IF) => self.multicast_interface = interface(int(value)?),
+            (SOL_UDP, UDP_CORK) => self.cork = flag(value)?,
+            (SOL_UDP, UDP_SEGMENT) => self.segment = ranged(value, 0, 65_535)? as u16,
+            (SOL_UDP, UDP_GRO) => self.merge = flag(value)?,
+            // Every datagram has its checksum here, and is checked.
+            (SOL_UDP, UDP_NO_CHECK6_TX | UDP_NO_CHECK6_RX) => {
+                flag(value)?;
+            }
             (SOL_IPV6, IPV6_V6ONLY) => self.v6_only = flag(value)?,
             (SOL_IPV6, IPV6_UNICAST_HOPS) => {
                 self.hop_limit = match int(value)? {
@@ -292,6 +350,21 @@ impl Options {
             (SOL_IP, IP_RECVTOS) | (SOL_IPV6, IPV6_RECVTCLASS) => i32::from(self.receive_tos),
             (SOL_IP, IP_FREEBIND) => i32::from(self.free_bind),
             (SOL_IP, IP_BIND_ADDRESS_NO_PORT) => i32::from(self.late_port),
+            (SOL_IP, IP_MULTICAST_LOOP) | (SOL_IPV6, IPV6_MULTICAST_LOOP) => {
+                i32::from(self.multicast_loop)
+            }
+            (SOL_IP, IP_MULTICAST_ALL) | (SOL_IPV6, IPV6_MULTICAST_ALL) => {
+                i32::from(self.multicast_all)
+            }
+            (SOL_IP, IP_MULTICAST_TTL) => i32::from(self.multicast_ttl),
+            (SOL_IPV6, IPV6_MULTICAST_HOPS) => i32::from(self.multicast_hops),
+            // An address is asked for; which one the LAN has is for the caller to know.
+            (SOL_IP, IP_MULTICAST_IF) => 0,
+            (SOL_IPV6, IPV6_MULTICAST_IF) => i32::from(self.multicast_interface),
+            (SOL_UDP, UDP_CORK) => i32::from(self.cork),
+            (SOL_UDP, UDP_SEGMENT) => i32::from(self.segment),
+            (SOL_UDP, UDP_GRO) => i32::from(self.merge),
+            (SOL_UDP, UDP_NO_CHECK6_TX | UDP_NO_CHECK6_RX) => 0,
             (SOL_IPV6, IPV6_V6ONLY) => i32::from(self.v6_only),
             (SOL_IPV6, IPV6_UNICAST_HOPS) => i32::from(if self.hop_limit == 0 {
                 DEFAULT_TTL
@@ -332,6 +405,9 @@ impl Options {
             | (self.receive_packet_info as u32) << 15
             | (self.receive_ttl as u32) << 16
             | (self.receive_tos as u32) << 17
+            | (self.multicast_loop as u32) << 18
+            | (self.multicast_all as u32) << 19
+            | (self.merge as u32) << 20
     }
 
     pub(crate) fn encode(&self) -> [u8; Self::LEN] {
@@ -357,9 +433,13 @@ impl Options {
             self.traffic_class,
             self.priority,
             self.mtu_discover,
+            self.multicast_ttl,
+            self.multicast_hops,
         ] {
             out.u8(byte);
         }
+        out.u16(self.multicast_interface);
+        out.u16(self.segment);
         bytes
     }
 
@@ -386,6 +466,9 @@ impl Options {
             receive_packet_info: bit(15),
             receive_ttl: bit(16),
             receive_tos: bit(17),
+            multicast_loop: bit(18),
+            multicast_all: bit(19),
+            merge: bit(20),
             lingers: bit(14),
             user_timeout: input.u32()?,
             window_clamp: input.u32()?,
@@ -407,6 +490,10 @@ impl Options {
         options.traffic_class = input.u8()?;
         options.priority = input.u8()?;
         options.mtu_discover = input.u8()?;
+        options.multicast_ttl = input.u8()?;
+        options.multicast_hops = input.u8()?;
+        options.multicast_interface = input.u16()?;
+        options.segment = input.u16()?;
         Ok(options)
     }
 }
@@ -437,6 +524,33 @@ fn ranged(value: &[u8], low: i32, high: i32) -> Result<i32, OptionError> {
             Err(INVALID)
         }
     })
+}
+
+fn zero_or_one(value: &[u8]) -> Result<bool, OptionError> {
+    ranged(value, 0, 1).map(|number| number != 0)
+}
+
+/// The hop limit of what is for a group: -1 is the default of 1.
+fn hops(number: i32) -> Result<u8, OptionError> {
+    match number {
+        -1 => Ok(1),
+        hops @ 0..=255 => Ok(hops as u8),
+        _ => Err(INVALID),
+    }
+}
+
+/// An interface by its index.
+fn interface(index: i32) -> u16 {
+    u16::try_from(index).unwrap_or(Options::OTHER_INTERFACE)
+}
+
+/// An interface by an address; none for the unspecified one.
+fn unknown_interface(address: i32) -> u16 {
+    if address == 0 {
+        0
+    } else {
+        Options::OTHER_INTERFACE
+    }
 }
 
 /// `SOL_IP` options take a single byte too.

@@ -3,12 +3,18 @@
 use core::net::SocketAddr;
 
 use crate::address::{decode_address, encode_address};
+use crate::lost::Lost;
+use crate::names::{Addresses, DnsMessage, HostName};
 use crate::table::Entry;
 use crate::wire::{Malformed, Reader, Writer};
 use crate::{MAX_MESSAGE, VERSION};
 
 /// One answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nothing is allocated here, and a reply lives for a moment"
+)]
 pub enum Reply {
     /// To a hello: the state table's memory file is attached.
     Hello {
@@ -27,6 +33,14 @@ pub enum Reply {
     },
     /// To a query: what the state table would say.
     State(Entry),
+    /// The addresses of a name.
+    Addresses(Addresses),
+    /// The name of an address.
+    NameOf(HostName),
+    /// The records of a name.
+    Message(DnsMessage),
+    /// The oldest loss of the error queue.
+    Lost(Lost),
 }
 
 impl Reply {
@@ -52,6 +66,10 @@ impl Reply {
                 _ => return Err(Malformed::because("errno out of range")),
             },
             STATE => Self::State(Entry::decode(&input.array()?)?),
+            ADDRESSES => Self::Addresses(Addresses::read(&mut input)?),
+            NAME_OF => Self::NameOf(HostName::read(&mut input)?),
+            MESSAGE => Self::Message(DnsMessage::read(&mut input)?),
+            LOST => Self::Lost(Lost::decode(&input.array()?)?),
             _ => return Err(Malformed::because("unknown reply")),
         };
         input.end()?;
@@ -79,6 +97,22 @@ impl Reply {
                 out.u8(STATE);
                 out.bytes(&entry.encode());
             }
+            Self::Addresses(addresses) => {
+                out.u8(ADDRESSES);
+                addresses.write(&mut out);
+            }
+            Self::NameOf(name) => {
+                out.u8(NAME_OF);
+                name.write(&mut out);
+            }
+            Self::Message(message) => {
+                out.u8(MESSAGE);
+                message.write(&mut out);
+            }
+            Self::Lost(lost) => {
+                out.u8(LOST);
+                lost.encode(&mut out);
+            }
         }
         out.len()
     }
@@ -88,3 +122,7 @@ const HELLO: u8 = 0x81;
 const DONE: u8 = 0x82;
 const FAILED: u8 = 0x83;
 const STATE: u8 = 0x84;
+const ADDRESSES: u8 = 0xa0;
+const NAME_OF: u8 = 0xa1;
+const MESSAGE: u8 = 0xa2;
+const LOST: u8 = 0x85;

@@ -1,9 +1,10 @@
 //! What a program asks of the service.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::address::{decode_address, encode_address};
-use crate::id::Id;
+use crate::id::{Id, Kind};
+use crate::names::{HostName, read_ip, write_ip};
 use crate::options::Options;
 use crate::table::Family;
 use crate::wire::{Malformed, Reader, Writer};
@@ -25,6 +26,15 @@ pub enum Request {
     OpenDatagram(OpenDatagram),
     /// Connects a UDP socket, or dissolves its connection.
     ConnectDatagram(ConnectDatagram),
+    /// Binds a UDP socket that was opened unbound.
+    BindDatagram(BindDatagram),
+    /// Joins or leaves a multicast group.
+    Membership(Membership),
+    /// Takes the oldest loss out of the error queue.
+    TakeLost {
+        /// Which socket.
+        id: Id,
+    },
     /// Changes an option of a socket that the service holds.
     SetOption(SetOption),
     /// Asks for a socket's state.
@@ -32,12 +42,34 @@ pub enum Request {
         /// Which socket.
         id: Id,
     },
+    /// Asks for the addresses of a name.
+    Resolve {
+        /// The name.
+        name: HostName,
+        /// IPv4 addresses.
+        v4: bool,
+        /// IPv6 addresses.
+        v6: bool,
+    },
+    /// Asks for the name of an address.
+    NameOf {
+        /// The address.
+        address: IpAddr,
+    },
+    /// Asks for the records of a name, as a DNS message.
+    Records {
+        /// The name.
+        name: HostName,
+        /// The type of records.
+        kind: u16,
+    },
 }
 
 /// The most bytes of a plug: several times what the kernel lets wait in a pair.
 pub const MAX_PLUG: u32 = 1 << 20;
 
-/// Opens a connection whose program's half is plugged already.
+/// Opens a connection whose program's half is plugged already. To one of the service's own addresses the program's half
+/// is attached as second descriptor: two programs of one service are then given the two ends of one pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connect {
     /// The new socket; its name is bound to the attached half.
@@ -87,11 +119,13 @@ pub struct Listen {
     pub options: Options,
 }
 
-/// Makes a UDP socket.
+/// Makes a UDP or an ICMP echo socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenDatagram {
-    /// The new socket; its name (kind datagram) is bound to the attached half.
+    /// The new socket; its name is bound to the attached half.
     pub id: Id,
+    /// What it is: one that [is framed](Kind::is_framed).
+    pub kind: Kind,
     /// Where: port 0 = any free one; an unspecified address = every one of the family's.
     pub local: SocketAddr,
     /// Connect it at once.
@@ -99,10 +133,38 @@ pub struct OpenDatagram {
     /// The family of the program's socket: with [`Family::V6`] and an unspecified address IPv4 is served too, unless
     /// [`Options::v6_only`].
     pub family: Family,
-    /// The program's own UDP socket is attached as second descriptor: it serves the container's own network.
+    /// The program's own socket is attached as second descriptor: it serves the container's own network.
     pub kernel_socket: bool,
+    /// The program has not bound it, and may still do so by [`BindDatagram`]: it only has joined a group.
+    pub unbound: bool,
+    /// The attached socket is for loopback only: everything else is for the LAN.
+    pub isolated: bool,
     /// The options set so far.
     pub options: Options,
+}
+
+/// Binds a UDP socket that was opened unbound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BindDatagram {
+    /// Which socket.
+    pub id: Id,
+    /// Where, as in [`OpenDatagram`].
+    pub local: SocketAddr,
+}
+
+/// Joins or leaves a multicast group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// Which socket.
+    pub id: Id,
+    /// The group.
+    pub group: IpAddr,
+    /// Join it, or leave it.
+    pub join: bool,
+    /// The index of the interface: 0 = not named, [`crate::LAN_INTERFACE`] = the LAN only.
+    pub interface: u32,
+    /// The interface, named by an address of the container's own network.
+    pub address: Option<Ipv4Addr>,
 }
 
 /// Connects a UDP socket.
@@ -197,12 +259,35 @@ impl Request {
             }),
             OPEN_DATAGRAM => Self::OpenDatagram(OpenDatagram {
                 id: id(&mut input)?,
+                kind: framed_kind(&mut input)?,
                 local: address(&mut input)?,
                 remote: decode_address(&input.array()?)?,
                 family: Family::from_wire(input.u8()?)?,
                 kernel_socket: input.bool()?,
+                unbound: input.bool()?,
+                isolated: input.bool()?,
                 options: Options::decode(&input.array()?)?,
             }),
+            BIND_DATAGRAM => Self::BindDatagram(BindDatagram {
+                id: id(&mut input)?,
+                local: address(&mut input)?,
+            }),
+            MEMBERSHIP => Self::Membership(Membership {
+                id: id(&mut input)?,
+                group: address(&mut input)?.ip(),
+                join: input.bool()?,
+                interface: input.u32()?,
+                address: match decode_address(&input.array()?)?.map(|address| address.ip()) {
+                    None => None,
+                    Some(IpAddr::V4(address)) => Some(address),
+                    Some(IpAddr::V6(_)) => {
+                        return Err(Malformed::because("interface named by an IPv6 address"));
+                    }
+                },
+            }),
+            TAKE_LOST => Self::TakeLost {
+                id: id(&mut input)?,
+            },
             CONNECT_DATAGRAM => Self::ConnectDatagram(ConnectDatagram {
                 id: id(&mut input)?,
                 remote: decode_address(&input.array()?)?,
@@ -223,6 +308,18 @@ impl Request {
             }
             QUERY => Self::Query {
                 id: id(&mut input)?,
+            },
+            RESOLVE => Self::Resolve {
+                name: HostName::read(&mut input)?,
+                v4: input.bool()?,
+                v6: input.bool()?,
+            },
+            NAME_OF => Self::NameOf {
+                address: read_ip(&mut input)?,
+            },
+            RECORDS => Self::Records {
+                name: HostName::read(&mut input)?,
+                kind: input.u16()?,
             },
             _ => return Err(Malformed::because("unknown request")),
         };
@@ -265,11 +362,34 @@ impl Request {
             Self::OpenDatagram(open) => {
                 out.u8(OPEN_DATAGRAM);
                 out.bytes(&open.id.to_bytes());
+                out.u8(open.kind.to_wire());
                 out.bytes(&encode_address(Some(open.local)));
                 out.bytes(&encode_address(open.remote));
                 out.u8(open.family.to_wire());
                 out.bool(open.kernel_socket);
+                out.bool(open.unbound);
+                out.bool(open.isolated);
                 out.bytes(&open.options.encode());
+            }
+            Self::BindDatagram(bind) => {
+                out.u8(BIND_DATAGRAM);
+                out.bytes(&bind.id.to_bytes());
+                out.bytes(&encode_address(Some(bind.local)));
+            }
+            Self::Membership(membership) => {
+                let bare = |ip| SocketAddr::new(ip, 0);
+                out.u8(MEMBERSHIP);
+                out.bytes(&membership.id.to_bytes());
+                out.bytes(&encode_address(Some(bare(membership.group))));
+                out.bool(membership.join);
+                out.u32(membership.interface);
+                out.bytes(&encode_address(
+                    membership.address.map(|address| bare(address.into())),
+                ));
+            }
+            Self::TakeLost { id } => {
+                out.u8(TAKE_LOST);
+                out.bytes(&id.to_bytes());
             }
             Self::ConnectDatagram(connect) => {
                 out.u8(CONNECT_DATAGRAM);
@@ -289,6 +409,21 @@ impl Request {
                 out.u8(QUERY);
                 out.bytes(&id.to_bytes());
             }
+            Self::Resolve { name, v4, v6 } => {
+                out.u8(RESOLVE);
+                name.write(&mut out);
+                out.bool(*v4);
+                out.bool(*v6);
+            }
+            Self::NameOf { address } => {
+                out.u8(NAME_OF);
+                write_ip(&mut out, *address);
+            }
+            Self::Records { name, kind } => {
+                out.u8(RECORDS);
+                name.write(&mut out);
+                out.u16(*kind);
+            }
         }
         out.len()
     }
@@ -302,6 +437,19 @@ const SET_OPTION: u8 = 5;
 const QUERY: u8 = 6;
 const OPEN_DATAGRAM: u8 = 7;
 const CONNECT_DATAGRAM: u8 = 8;
+const BIND_DATAGRAM: u8 = 9;
+const MEMBERSHIP: u8 = 10;
+const TAKE_LOST: u8 = 11;
+// Far from the others, which are numbered in turn.
+const RESOLVE: u8 = 32;
+const NAME_OF: u8 = 33;
+const RECORDS: u8 = 34;
+
+fn framed_kind(input: &mut Reader<'_>) -> Result<Kind, Malformed> {
+    Kind::from_wire(input.u8()?)
+        .filter(|kind| kind.is_framed())
+        .ok_or(Malformed::because("not a kind of datagram socket"))
+}
 
 fn plug(input: &mut Reader<'_>) -> Result<u32, Malformed> {
     let plug = input.u32()?;

@@ -2,7 +2,8 @@
 //!
 //! One memory file per network, written by the service alone and mapped read-only by the programs
 //! ([`Request::Hello`](crate::Request::Hello)). It has one size for ever, so a program may map the table of a restarted
-//! service over the old one. It begins with a header page (the LAN's prefixes, for the split decision), then come
+//! service over the old one. It begins with a header page (the LAN's prefixes, for the split decision, and its
+//! interface), then come
 //! [`ENTRIES`] entries of 128 bytes in sets of [`WAYS`], indexed by [`Id::tag`](crate::Id::tag).
 //!
 //! Every part that changes is guarded by a sequence number (odd while it is being written), and all memory is accessed
@@ -12,7 +13,7 @@
 //!
 //! The table carries no secret: a tag gives no power over a socket.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::address::{Prefix, decode_address, encode_address};
@@ -20,8 +21,10 @@ use crate::id::Kind;
 use crate::options::Options;
 use crate::wire::{Malformed, Reader, Writer as WireWriter};
 
+mod lan;
 #[cfg(feature = "service")]
 mod shared;
+pub use lan::Interface;
 #[cfg(feature = "service")]
 pub use shared::StateTable;
 
@@ -52,8 +55,8 @@ const H_SEQUENCE: usize = 2;
 const H_COUNTS: usize = 3;
 const H_PREFIXES: usize = 8;
 const PREFIX_WORDS: usize = Prefix::LEN / WORD;
-const _: () =
-    assert!((H_PREFIXES + (MAX_ADDRESSES + MAX_ROUTES) * PREFIX_WORDS) * WORD <= HEADER_LEN);
+const H_INTERFACE: usize = H_PREFIXES + (MAX_ADDRESSES + MAX_ROUTES) * PREFIX_WORDS;
+const _: () = assert!(H_INTERFACE * WORD + Interface::LEN <= HEADER_LEN);
 
 // Words of an entry.
 const E_SEQUENCE: usize = 0;
@@ -147,7 +150,7 @@ pub struct Entry {
     pub errno: i32,
     /// The local address, once there is one.
     pub local: Option<SocketAddr>,
-    /// The peer, for a stream.
+    /// The peer, for a stream or a connected datagram socket.
     pub remote: Option<SocketAddr>,
     /// Options as set.
     pub options: Options,
@@ -225,33 +228,6 @@ impl<'a> Table<'a> {
         })??;
         Entry::decode(&bytes).ok()
     }
-
-    /// Whether the LAN's routes lead to `address`.
-    pub fn routes_to(&self, address: IpAddr) -> bool {
-        self.any_prefix(|own, prefix| !own && prefix.contains(address))
-    }
-
-    /// Whether `address` is one of this service's own on the LAN.
-    pub fn is_own(&self, address: IpAddr) -> bool {
-        self.any_prefix(|own, prefix| own && prefix.address == address)
-    }
-
-    fn any_prefix(&self, wanted: impl Fn(bool, &Prefix) -> bool) -> bool {
-        consistent(&self.0[H_SEQUENCE], || {
-            let counts = self.0[H_COUNTS].load(Ordering::Relaxed);
-            let own = ((counts & 0xffff_ffff) as usize).min(MAX_ADDRESSES);
-            let routes = ((counts >> 32) as usize).min(MAX_ROUTES);
-            (0..own)
-                .chain(MAX_ADDRESSES..MAX_ADDRESSES + routes)
-                .any(|index| {
-                    let mut bytes = [0; Prefix::LEN];
-                    load(&self.0[H_PREFIXES + index * PREFIX_WORDS..], &mut bytes);
-                    Prefix::decode(&bytes)
-                        .is_some_and(|prefix| wanted(index < MAX_ADDRESSES, &prefix))
-                })
-        })
-        .unwrap_or(false)
-    }
 }
 
 /// The tag of a new entry is zero or in the table already: the request that carried it is refused.
@@ -270,28 +246,6 @@ impl<'a> TableWriter<'a> {
         words[H_INSTANCE].store(instance, Ordering::Relaxed);
         words[H_MAGIC].store(MAGIC, Ordering::Release);
         Self { words, retired: 0 }
-    }
-
-    /// Publishes the LAN: the service's own addresses, and every prefix that is reached through the LAN (the managed
-    /// routes, the default route only when the network may set it). What exceeds the room is left out.
-    pub fn set_lan(&mut self, addresses: &[Prefix], routes: &[Prefix]) {
-        let own = addresses.len().min(MAX_ADDRESSES);
-        let routed = routes.len().min(MAX_ROUTES);
-        change(&self.words[H_SEQUENCE], || {
-            self.words[H_COUNTS].store(own as u64 | (routed as u64) << 32, Ordering::Relaxed);
-            let own = addresses.iter().take(MAX_ADDRESSES).enumerate();
-            let routes = routes
-                .iter()
-                .take(MAX_ROUTES)
-                .enumerate()
-                .map(|(at, route)| (MAX_ADDRESSES + at, route));
-            for (index, prefix) in own.chain(routes) {
-                store(
-                    &self.words[H_PREFIXES + index * PREFIX_WORDS..],
-                    &prefix.encode(),
-                );
-            }
-        });
     }
 
     /// Adds the entry of a new socket. When its set is full of living sockets the entry is left out, which is not an

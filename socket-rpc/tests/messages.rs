@@ -1,12 +1,12 @@
 //! Properties of every message: round trip, refusal of every cut, and no panic on any bytes.
 
-use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use proptest::prelude::*;
 use zt_socket_rpc::{
-    Accepted, Bind, Connect, ConnectDatagram, DatagramHeader, Entry, Family, Id, Kind, Listen,
-    MAX_MESSAGE, MAX_PLUG, OpenDatagram, OptionValue, Options, Origin, Reply, Request, SetOption,
-    State,
+    Accepted, Addresses, Bind, BindDatagram, Connect, ConnectDatagram, DatagramHeader, DnsMessage,
+    Entry, Family, HostName, Id, Kind, Listen, Lost, MAX_MESSAGE, MAX_PLUG, Membership,
+    OpenDatagram, OptionValue, Options, Origin, Reply, Request, SetOption, State, lost,
 };
 
 fn address() -> impl Strategy<Value = SocketAddr> {
@@ -41,6 +41,10 @@ fn options() -> impl Strategy<Value = Options> {
             ..Options::default()
         },
     )
+}
+
+fn framed_kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![Just(Kind::Datagram), Just(Kind::Echo), Just(Kind::RawEcho)]
 }
 
 fn request() -> impl Strategy<Value = Request> {
@@ -97,27 +101,59 @@ fn request() -> impl Strategy<Value = Request> {
                 value: OptionValue::new(&value)
             })),
         (
-            id(),
+            (id(), framed_kind()),
             address(),
             proptest::option::of(address()),
             family(),
-            any::<bool>(),
+            any::<(bool, bool, bool)>(),
             options()
         )
-            .prop_map(|(id, local, remote, family, kernel_socket, options)| {
+            .prop_map(|((id, kind), local, remote, family, flags, options)| {
+                let (kernel_socket, unbound, isolated) = flags;
                 Request::OpenDatagram(OpenDatagram {
                     id,
+                    kind,
                     local,
                     remote,
                     family,
                     kernel_socket,
+                    unbound,
+                    isolated,
                     options,
                 })
             }),
+        (id(), address()).prop_map(|(id, local)| Request::BindDatagram(BindDatagram { id, local })),
+        (
+            id(),
+            address(),
+            any::<(bool, u32)>(),
+            any::<Option<[u8; 4]>>()
+        )
+            .prop_map(|(id, group, (join, interface), address)| {
+                Request::Membership(Membership {
+                    id,
+                    group: group.ip(),
+                    join,
+                    interface,
+                    address: address.map(Ipv4Addr::from),
+                })
+            }),
+        id().prop_map(|id| Request::TakeLost { id }),
         (id(), proptest::option::of(address()))
             .prop_map(|(id, remote)| { Request::ConnectDatagram(ConnectDatagram { id, remote }) }),
         id().prop_map(|id| Request::Query { id }),
+        (name(), any::<bool>(), any::<bool>()).prop_map(|(name, v4, v6)| Request::Resolve {
+            name,
+            v4,
+            v6
+        }),
+        any::<IpAddr>().prop_map(|address| Request::NameOf { address }),
+        (name(), any::<u16>()).prop_map(|(name, kind)| Request::Records { name, kind }),
     ]
+}
+
+fn name() -> impl Strategy<Value = HostName> {
+    "[a-zA-Z0-9_.-]{1,253}".prop_map(|text| HostName::new(text.as_bytes()).expect("a name"))
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
@@ -151,12 +187,39 @@ fn entry() -> impl Strategy<Value = Entry> {
     )
 }
 
+fn lost() -> impl Strategy<Value = Lost> {
+    let origin = prop_oneof![
+        Just(lost::Origin::Local),
+        Just(lost::Origin::Icmp),
+        Just(lost::Origin::Icmp6)
+    ];
+    let payload = proptest::collection::vec(any::<u8>(), 0..200);
+    (
+        origin,
+        any::<(u16, u8, u8)>(),
+        address(),
+        address(),
+        payload,
+    )
+        .prop_map(|(origin, (errno, kind, code), to, offender, payload)| {
+            let mut lost = Lost::new(errno, origin, kind, code, to).with_payload(&payload);
+            lost.offender = Some(offender.ip());
+            lost
+        })
+}
+
 fn reply() -> impl Strategy<Value = Reply> {
     prop_oneof![
         any::<u64>().prop_map(|instance| Reply::Hello { instance }),
         address().prop_map(|local| Reply::Done { local }),
         (1..=4095).prop_map(|errno| Reply::Failed { errno }),
         entry().prop_map(Reply::State),
+        proptest::collection::vec(any::<IpAddr>(), 0..20)
+            .prop_map(|all| Reply::Addresses(Addresses::new(all))),
+        name().prop_map(Reply::NameOf),
+        proptest::collection::vec(any::<u8>(), 0..=DnsMessage::MAX)
+            .prop_map(|bytes| Reply::Message(DnsMessage::new(&bytes).expect("short enough"))),
+        lost().prop_map(Reply::Lost),
     ]
 }
 
@@ -192,7 +255,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_a_parser_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), op in 0_u8..10) {
+    fn no_bytes_make_a_parser_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), op in 0_u8..40) {
         let _ = Request::parse(&bytes);
         let _ = Reply::parse(&bytes);
         let _ = Accepted::parse(&bytes);

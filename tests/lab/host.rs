@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 static LABS: AtomicU32 = AtomicU32::new(0);
 
@@ -22,6 +22,7 @@ pub struct Lab {
 /// A network namespace with `eth0` on the lab's switch and no default route.
 #[derive(Debug)]
 pub struct Host {
+    number: u8,
     namespace: String,
     address: String,
     dir: PathBuf,
@@ -81,6 +82,7 @@ impl Lab {
         fs::create_dir(&dir).expect("scratch folder of a host");
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).expect("chmod");
         Host {
+            number,
             namespace,
             address,
             dir,
@@ -94,10 +96,37 @@ impl Default for Lab {
     }
 }
 
+/// Ends whatever still runs in `namespace`: daemons that have left their parents.
+fn end_all(namespace: &str) {
+    let running = || -> Vec<i32> {
+        let pids = Command::new("ip")
+            .args(["netns", "pids", namespace])
+            .output();
+        let pids = pids.map(|output| output.stdout).unwrap_or_default();
+        String::from_utf8_lossy(&pids)
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .collect()
+    };
+    let started = Instant::now();
+    loop {
+        let pids = running();
+        if pids.is_empty() || started.elapsed() > Duration::from_secs(10) {
+            return;
+        }
+        for pid in pids {
+            // SAFETY: a plain system call; only what the test started is in its namespace.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 impl Drop for Lab {
     fn drop(&mut self) {
         let numbered = (1..=self.hosts.get()).map(|n| format!("{}-{n}", self.prefix));
         for namespace in numbered.chain([self.prefix.clone()]) {
+            end_all(&namespace);
             let _ = Command::new("ip")
                 .args(["netns", "del", &namespace])
                 .status();
@@ -111,6 +140,12 @@ impl Drop for Lab {
 }
 
 impl Host {
+    /// Which host of its lab it is, from 1.
+    #[must_use]
+    pub const fn number(&self) -> u8 {
+        self.number
+    }
+
     /// The address on the switch.
     #[must_use]
     pub fn address(&self) -> &str {

@@ -4,6 +4,8 @@ use crate::build_dir;
 use crate::host::Host;
 use crate::process::{Daemon, run, wait_for};
 use serde_json::Value;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -17,6 +19,8 @@ pub struct ServiceOptions {
     pub planet: Option<PathBuf>,
     /// Further environment.
     pub environment: Vec<(String, String)>,
+    /// The sockets of programs lie where programs of every user reach them, as in a container.
+    pub for_every_user: bool,
 }
 
 /// A private network with one pool of /24 size, like `10.147.20`.
@@ -41,11 +45,33 @@ pub(crate) fn assigned_ipv4(state: &Value) -> Option<String> {
     address.filter(|_| state["status"] == "OK")
 }
 
+/// Identities for private planets only: everybody knows them. To find one of one's own may take a busy machine seconds.
+const IDENTITIES: &str = include_str!("identities.txt");
+
+/// Makes the home, with the identity of this host's number if there is one and none is there yet.
+fn give_identity(host: &Host, home: &Path) {
+    let secret = home.join("identity.secret");
+    let identity = IDENTITIES.lines().nth(usize::from(host.number()) - 1);
+    std::fs::create_dir_all(home).expect("home");
+    chown_to_nobody(home);
+    let (Some(identity), false) = (identity, secret.exists()) else {
+        return;
+    };
+    std::fs::write(&secret, identity).expect("identity");
+    std::fs::set_permissions(&secret, Permissions::from_mode(0o600)).expect("chmod");
+    chown_to_nobody(&secret);
+}
+
+fn chown_to_nobody(path: &Path) {
+    std::os::unix::fs::chown(path, Some(65534), Some(65534)).expect("chown");
+}
+
 /// A running `zerotier-sdk-service`, ended when dropped.
 #[derive(Debug)]
 pub struct Service<'a> {
     host: &'a Host,
     home: PathBuf,
+    sockets: PathBuf,
     daemon: Daemon,
 }
 
@@ -54,11 +80,10 @@ impl<'a> Service<'a> {
     #[must_use]
     pub fn start(host: &'a Host, options: &ServiceOptions) -> Self {
         let home = host.dir().join("home");
+        give_identity(host, &home);
         if let Some(planet) = &options.planet {
-            std::fs::create_dir_all(&home).expect("home");
             std::fs::copy(planet, home.join("planet")).expect("planet file");
-            std::os::unix::fs::chown(&home, Some(65534), Some(65534)).expect("chown");
-            std::os::unix::fs::chown(home.join("planet"), Some(65534), Some(65534)).expect("chown");
+            chown_to_nobody(&home.join("planet"));
         }
         assert!(
             options.root || home.join("planet").exists(),
@@ -69,9 +94,23 @@ impl<'a> Service<'a> {
         if options.root {
             command.env("ZT_ROOT", "1");
         }
+        let sockets = if options.for_every_user {
+            let sockets = host.dir().join("sockets");
+            std::fs::create_dir_all(&sockets).expect("folder of the sockets");
+            chown_to_nobody(&sockets);
+            command.env("ZT_NC_DIR", &sockets);
+            sockets
+        } else {
+            home.clone()
+        };
         command.envs(options.environment.iter().cloned());
         let daemon = Daemon::start(command, &host.dir().join("service.log"));
-        let mut service = Self { host, home, daemon };
+        let mut service = Self {
+            host,
+            home,
+            sockets,
+            daemon,
+        };
         wait_for("the control API", Duration::from_secs(10), || {
             if let Some(status) = service.daemon.ended() {
                 panic!("the service ended with {status}:\n{}", service.daemon.log());
@@ -112,6 +151,26 @@ impl<'a> Service<'a> {
     /// The process.
     pub fn daemon(&mut self) -> &mut Daemon {
         &mut self.daemon
+    }
+
+    /// Gives the members of `network`, one of this controller's, an address of RFC 4193 too.
+    pub fn assign_rfc4193(&self, network: &str) {
+        let path = format!("/controller/network/{network}");
+        let body = serde_json::json!({"v6AssignMode": {"rfc4193": true}});
+        let _ = self.api("POST", &path, Some(&body));
+    }
+
+    /// Waits until the network has an IPv6 address.
+    #[must_use]
+    pub fn wait_ipv6_address(&self, network: &str) -> String {
+        wait_for("an IPv6 address", Duration::from_secs(20), || {
+            let state = self.api("GET", &format!("/network/{network}"), None);
+            let mut addresses = state["assignedAddresses"].as_array()?.iter();
+            addresses.find_map(|address| {
+                let address = address.as_str()?.split('/').next()?;
+                address.contains(':').then(|| address.to_owned())
+            })
+        })
     }
 
     /// The process id of the service itself.
@@ -190,11 +249,22 @@ impl<'a> Service<'a> {
     /// for its first IPv4 address, which is returned without the prefix length.
     #[must_use]
     pub fn start_member(host: &'a Host, lan: &Service<'_>, network: &str) -> (Self, String) {
+        Self::start_member_with(host, lan, network, ServiceOptions::default())
+    }
+
+    /// As [`Self::start_member`], with options; the planet is `lan`'s.
+    #[must_use]
+    pub fn start_member_with(
+        host: &'a Host,
+        lan: &Service<'_>,
+        network: &str,
+        options: ServiceOptions,
+    ) -> (Self, String) {
         let service = Self::start(
             host,
             &ServiceOptions {
                 planet: Some(lan.home.join("planet")),
-                ..ServiceOptions::default()
+                ..options
             },
         );
         lan.authorize(network, &service.address());
@@ -212,6 +282,17 @@ impl<'a> Service<'a> {
         })
     }
 
+    /// The socket for programs on `network`.
+    #[must_use]
+    pub fn socket(&self, network: &str) -> PathBuf {
+        self.sockets.join(format!("nc_{network}"))
+    }
+
+    /// The environment variable that puts programs on `network`.
+    fn network_variable(&self, network: &str) -> String {
+        format!("ZT_NC_NETWORK={}", self.socket(network).display())
+    }
+
     /// `program` in this host with its sockets on `network`.
     #[must_use]
     pub fn intercepted(&self, network: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
@@ -221,10 +302,7 @@ impl<'a> Service<'a> {
                 "LD_PRELOAD={}",
                 build_dir().join("libztintercept.so").display()
             ))
-            .arg(format!(
-                "ZT_NC_NETWORK={}",
-                self.home.join(format!("nc_{network}")).display()
-            ))
+            .arg(self.network_variable(network))
             .arg(program);
         command
     }
@@ -234,10 +312,7 @@ impl<'a> Service<'a> {
     pub fn launched(&self, network: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = self.host.command_as_nobody("env");
         command
-            .arg(format!(
-                "ZT_NC_NETWORK={}",
-                self.home.join(format!("nc_{network}")).display()
-            ))
+            .arg(self.network_variable(network))
             .arg(build_dir().join("zt-launch"))
             .arg(program);
         command

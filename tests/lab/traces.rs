@@ -19,14 +19,22 @@ pub enum Way {
     Library,
     /// By `zt-launch`.
     Launcher,
+    /// By the preload library, both programs on one service.
+    OneService,
 }
 
 /// Starts the server of a script of `tests/programs` and waits until it listens.
 #[must_use]
-pub fn serve(script: &str, mut python: Command, log: &Path) -> Daemon {
+pub fn serve(script: &str, python: Command, log: &Path) -> Daemon {
+    serve_at("0.0.0.0", script, python, log)
+}
+
+/// As [`serve`], on another address.
+#[must_use]
+pub fn serve_at(address: &str, script: &str, mut python: Command, log: &Path) -> Daemon {
     python
         .args(["-u".as_ref(), program(script).as_os_str()])
-        .args(["server", "0.0.0.0", PORT]);
+        .args(["server", address, PORT]);
     let server = Daemon::start(python, log);
     wait_for("the server", Duration::from_secs(5), || {
         server.log().contains("listening").then_some(())
@@ -34,7 +42,12 @@ pub fn serve(script: &str, mut python: Command, log: &Path) -> Daemon {
     server
 }
 
-fn play(script: &str, mut python: Command, arguments: &[&str]) -> Map<String, Value> {
+/// Plays the cases of a script; what each of them saw.
+///
+/// # Panics
+/// When the script fails.
+#[must_use]
+pub fn play(script: &str, mut python: Command, arguments: &[&str]) -> Map<String, Value> {
     python.arg(program(script)).arg("client").args(arguments);
     let text = run(python, Duration::from_secs(120)).expect_ok("the client");
     match serde_json::from_str(&text) {
@@ -72,23 +85,34 @@ pub fn assert_same_traces(script: &str, way: Way, absent: Option<u8>, excepted: 
     let (service_a, address) = Service::start_member(&a, &lan, &network);
     let (service_b, _) = Service::start_member(&b, &lan, &network);
     let python = |service: &Service<'_>| match way {
-        Way::Library => service.intercepted(&network, "python3"),
+        Way::Library | Way::OneService => service.intercepted(&network, "python3"),
         Way::Launcher => service.launched(&network, "python3"),
     };
     let ours = played(
         python(&service_a),
-        python(&service_b),
+        match way {
+            Way::OneService => python(&service_a),
+            _ => python(&service_b),
+        },
         &address,
         "lan.log",
         &cases,
     );
+    assert_equal(&kernel, &ours, &cases);
+}
+
+/// Compares what cases have seen on both networks.
+///
+/// # Panics
+/// When a trace differs.
+pub fn assert_equal(kernel: &Map<String, Value>, ours: &Map<String, Value>, cases: &[&str]) {
     let differences: Vec<String> = cases
         .iter()
         .filter(|case| ours.get(**case) != kernel.get(**case))
         .map(|case| {
             format!(
-                "{case}:\n  kernel {}\n  LAN    {:?}",
-                kernel[*case],
+                "{case}:\n  kernel {:?}\n  LAN    {:?}",
+                kernel.get(*case),
                 ours.get(*case)
             )
         })

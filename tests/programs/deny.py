@@ -1,6 +1,6 @@
-"""Runs a program where something that zt-launch needs is not there.
+"""Runs a program where something that zt-launch might use is not there.
 
-    deny.py pidfd_getfd PROGRAM…    under a seccomp filter that refuses it, as a container's may
+    deny.py looks PROGRAM…          under a seccomp filter that refuses what a usual container's refuses
     deny.py dumpable HOST PORT      as a process that nobody may look into; connects, and says what came of it
 """
 import ctypes
@@ -10,17 +10,17 @@ import struct
 import sys
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-PIDFD_GETFD = 438
+# ptrace, process_vm_readv, process_vm_writev, kcmp, pidfd_getfd
+REFUSED = {"x86_64": (101, 310, 311, 312, 438), "aarch64": (117, 270, 271, 272, 438)}[os.uname().machine]
 PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP = 4, 38, 22
 
-if sys.argv[1] == "pidfd_getfd":
+if sys.argv[1] == "looks":
     load, equal, end = 0x20, 0x15, 0x06
-    code = b"".join(
-        struct.pack("HBBI", *instruction)
-        for instruction in ((load, 0, 0, 0), (equal, 0, 1, PIDFD_GETFD), (end, 0, 0, 0x00050001), (end, 0, 0, 0x7FFF0000))
-    )
-    buffer = ctypes.create_string_buffer(code)
-    program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", 4, ctypes.addressof(buffer)))
+    code = [(load, 0, 0, 0)]
+    code += [(equal, len(REFUSED) - at, 0, number) for at, number in enumerate(REFUSED)]
+    code += [(end, 0, 0, 0x7FFF0000), (end, 0, 0, 0x00050001)]
+    buffer = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *instruction) for instruction in code))
+    program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(code), ctypes.addressof(buffer)))
     LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if LIBC.prctl(PR_SET_SECCOMP, 2, program) != 0:
         sys.exit("seccomp: errno %d" % ctypes.get_errno())

@@ -3,9 +3,13 @@
     launch.py threads PORT COUNT    twenty threads accept, COUNT connections in all, then ends
     launch.py prefork PORT          four processes accept on one listener until ended
     launch.py alarm PORT            a signal handler runs while accept and connect wait
+    launch.py again PORT            listens on one port again and again, then no longer, and waits
+    launch.py registered PORT HOST  connects a socket that two epoll instances know already
     launch.py graceful PORT         ends with status 3 on SIGTERM while accept waits
 """
+import errno
 import os
+import select
 import signal
 import socket
 import sys
@@ -87,6 +91,34 @@ def alarm(port):
         print("timed out", 0.1 < time.monotonic() - started < 0.6, flush=True)
 
 
+def again(port):
+    for _ in range(20):
+        s = socket.socket()
+        s.bind(("", port))
+        s.listen()
+        s.close()
+    print("listening no more", flush=True)
+    signal.pause()
+
+
+def registered(port):
+    """A socket is registered before it connects: the events are those of the connection."""
+    s = socket.socket()
+    s.setblocking(False)
+    instances = [select.epoll(), select.epoll()]
+    if os.fork() == 0:
+        # A parent may leave an instance to its child.
+        instances.append(select.epoll())
+        for instance in instances:
+            instance.register(s, select.EPOLLOUT | select.EPOLLET)
+        print(s.connect_ex((sys.argv[3], port)) == errno.EINPROGRESS, flush=True)
+        for instance in instances:
+            print([(fd == s.fileno(), events) for fd, events in instance.poll(10)], flush=True)
+        print(s.getpeername() == (sys.argv[3], port), flush=True)
+        return
+    print(os.wait()[1], flush=True)
+
+
 def graceful(port):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
     listener(port).accept()
@@ -95,4 +127,4 @@ def graceful(port):
 if sys.argv[1] == "threads":
     threads(int(sys.argv[2]), int(sys.argv[3]))
 else:
-    {"prefork": prefork, "alarm": alarm, "graceful": graceful}[sys.argv[1]](int(sys.argv[2]))
+    {"prefork": prefork, "alarm": alarm, "again": again, "registered": registered, "graceful": graceful}[sys.argv[1]](int(sys.argv[2]))

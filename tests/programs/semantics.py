@@ -23,6 +23,7 @@ import time
 LIBC = ctypes.CDLL(None, use_errno=True)
 RESET = struct.pack("ii", 1, 0)
 BULK = 4 << 20
+IPPROTO_MPTCP = 262
 
 
 def name(error):
@@ -311,6 +312,49 @@ def listener_names_its_errors(peer, absent):
     s.listen(1)
     trace = [outcome(t.bind, ("", 24002)), outcome(socket.socket().accept), outcome(s.getpeername)]
     return trace + [outcome(socket.socket().getpeername), outcome(s.recv, 1), outcome(s.send, b"x")]
+
+
+@case
+def buffers_of_a_listener(peer, absent):
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 100_000)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 60_000)
+    s.bind(("", 24004))
+    s.listen(5)
+    sizes = lambda s: [s.getsockopt(socket.SOL_SOCKET, option) for option in (socket.SO_SNDBUF, socket.SO_RCVBUF)]
+    poll = select.poll()
+    poll.register(s, select.POLLOUT)
+    trace = [sizes(s), poll.poll(0)]
+    here = connected(peer).getsockname()[0]
+    for size in (None, 40_000):
+        if size:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+        client = socket.create_connection((here, 24004))
+        accepted, _ = s.accept()
+        trace.append(sizes(accepted))
+        client.sendall(b"x")
+        trace.append(outcome(accepted.recv, 5))
+    return trace
+
+
+@case
+def multipath(peer, absent):
+    try:
+        s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP)
+        t = socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP)
+    except OSError:
+        return "a kernel without it"
+    s.connect(peer)
+    s.sendall(b"ehello")
+    trace = [s.recv(5, socket.MSG_WAITALL).decode()]
+    t.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    t.bind(("", 24005))
+    t.listen(5)
+    client = socket.create_connection((s.getsockname()[0], 24005))
+    accepted, _ = t.accept()
+    client.sendall(b"x")
+    return trace + [outcome(accepted.recv, 5)]
 
 
 @case

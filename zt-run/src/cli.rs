@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use controller::{ControllerUrl, Token};
-use values::{Pool, Port, Restart, Seconds, Volume};
+use values::{Launch, Pool, Port, Restart, Seconds, Volume};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -180,6 +180,16 @@ pub(crate) struct Run {
     /// Everything but loopback goes to the LAN, nothing to the ordinary network
     #[arg(long)]
     pub isolated: bool,
+    /// Run the program by zt-launch, not by the preload library: auto (what the library cannot reach: static programs,
+    /// Go), always, never
+    #[arg(
+        long,
+        value_enum,
+        default_value = "auto",
+        value_name = "WHEN",
+        hide_possible_values = true
+    )]
+    pub launch: Launch,
     /// How long to wait for the address
     #[arg(long, default_value = "60", value_name = "SECONDS")]
     pub timeout: Seconds,

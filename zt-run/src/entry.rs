@@ -1,4 +1,4 @@
-//! Finds the program that a container would start, through the engine, and says whether the preload library reaches it.
+//! Finds the program that a container would start, through the engine, and says how the LAN gets into it.
 
 use std::io::Read;
 
@@ -10,18 +10,21 @@ use bollard::{
 use futures_util::StreamExt;
 
 use crate::{
+    cli::values::Launch,
     elf::{self, Program},
     engine::{failed, is_missing, status},
     failure::Failure,
 };
 
-/// How the library gets into a program.
+/// How the LAN gets into a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Preload {
-    /// By `/etc/ld.so.preload`: set-uid programs and programs with an empty environment too.
+pub(crate) enum Reach {
+    /// The library by `/etc/ld.so.preload`: set-uid programs and programs with an empty environment too.
     File,
-    /// By `LD_PRELOAD`: the only way for musl, and for containers whose root cannot be written.
+    /// The library by `LD_PRELOAD`: the only way for musl, and for containers whose root cannot be written.
     Environment,
+    /// Run by `zt-launch`: programs that make their system calls by themselves.
+    Launcher,
 }
 
 /// How many scripts may call one another before a program comes.
@@ -67,8 +70,8 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Decides about the command line, or refuses it with the reason.
-    pub(crate) async fn preload(&self, command: &[String]) -> Result<Preload> {
+    /// Decides about the command line. Without the launcher, programs that need it are refused with the reason.
+    pub(crate) async fn reach(&self, command: &[String], launch: Launch) -> Result<Reach> {
         let mut words: Vec<String> = command.to_vec();
         let mut called: Option<String> = None;
         for _ in 0..MAX_SCRIPTS {
@@ -82,24 +85,27 @@ impl<'a> Entry<'a> {
                     words = interpreted(&interpreter, argument.as_deref(), &file);
                 }
                 Program::Static if is_init(&file) => words = after_init(&words),
-                Program::Glibc => return Ok(Preload::File),
-                Program::Musl => return Ok(Preload::Environment),
-                Program::Static => {
+                Program::Glibc | Program::Musl if launch == Launch::Always => {
+                    return Ok(Reach::Launcher);
+                }
+                Program::Glibc => return Ok(Reach::File),
+                Program::Musl => return Ok(Reach::Environment),
+                Program::Static if launch == Launch::Never => {
                     let reason = "is statically linked: it makes its system calls by itself, so it would bypass the LAN";
                     return Err(refused(&file, reason).into());
                 }
-                Program::Go => {
+                Program::Go if launch == Launch::Never => {
                     let reason = "is a Go program: Go makes its system calls by itself, so it would bypass the LAN";
                     return Err(refused(&file, reason).into());
                 }
-                Program::OtherLoader(loader) => {
-                    return Err(refused(
-                        &file,
-                        &format!(
-                            "is loaded by {loader}, which is neither glibc's nor musl's loader"
-                        ),
-                    )
-                    .into());
+                Program::OtherLoader(loader) if launch == Launch::Never => {
+                    let reason = format!(
+                        "is loaded by {loader}, which is neither glibc's nor musl's loader"
+                    );
+                    return Err(refused(&file, &reason).into());
+                }
+                Program::Static | Program::Go | Program::OtherLoader(_) => {
+                    return Ok(Reach::Launcher);
                 }
                 // The kernel would try, and the engine's error names the file; a shell script without `#!` runs by no engine.
                 Program::Unknown => {
@@ -274,7 +280,7 @@ fn refused(file: &str, reason: &str) -> Failure {
     Failure::new(
         Failure::NOT_RUNNABLE,
         format!(
-            "`{file}` {reason}\nonly dynamically linked programs are supported yet; nothing was started"
+            "`{file}` {reason}\nwithout --launch never, zt-launch would put it there; nothing was started"
         ),
     )
 }

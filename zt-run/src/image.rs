@@ -64,6 +64,11 @@ impl SidecarImage {
                 mode: 0o755,
                 data: &payload.library,
             },
+            Entry::File {
+                path: "run/zt/zt-launch",
+                mode: 0o755,
+                data: &payload.launcher,
+            },
             Entry::Directory {
                 path: "tmp/",
                 owner: 0,
@@ -168,6 +173,7 @@ mod tests {
         Payload {
             service: Cow::Borrowed(service),
             library: Cow::Borrowed(b"library"),
+            launcher: Cow::Borrowed(b"launcher"),
         }
     }
 

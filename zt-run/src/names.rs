@@ -25,6 +25,8 @@ pub(crate) const VERSION: &str = "zt-run.version";
 pub(crate) const SOCKET_DIR: &str = "/run/zt";
 /// The preload library as the program's container sees it: part of the socket volume.
 pub(crate) const LIBRARY: &str = "/run/zt/libztintercept.so";
+/// The launcher, likewise.
+pub(crate) const LAUNCHER: &str = "/run/zt/zt-launch";
 /// The service's home in the sidecar.
 pub(crate) const HOME: &str = "/var/lib/zerotier-one";
 /// Where the planet of a LAN of one's own is mounted.

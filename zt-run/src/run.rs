@@ -25,7 +25,7 @@ use crate::{
     authorize::Controller,
     cli::{Run, values},
     engine::{failed, is_missing, said, status},
-    entry::{Entry, Preload},
+    entry::{Entry, Reach},
     failure::Failure,
     guard::{self, Guard, Made},
     inject, lifecycle, membership,
@@ -148,15 +148,15 @@ async fn go(
     start(context, docker, options, &ready).await
 }
 
-/// Creates the program's container and puts the library into it.
+/// Creates the program's container and sees that the LAN gets into it.
 async fn container(docker: &Docker, program: &Program<'_>, guard: &mut Guard) -> Result<String> {
-    let first = program.first_preload();
+    let first = program.first_reach();
     let mut id = create(docker, program, first, guard).await?;
     let needed = Entry::new(docker, &id, program.path(), program.directory())
-        .preload(&program.command())
+        .reach(&program.command(), program.options.launch)
         .await?;
-    if needed == Preload::Environment && first != needed {
-        // The environment is fixed when a container is created.
+    if needed != first && needed != Reach::File {
+        // Environment and command line are fixed when a container is created.
         let options = bollard::query_parameters::RemoveContainerOptionsBuilder::default()
             .v(true)
             .build();
@@ -165,7 +165,7 @@ async fn container(docker: &Docker, program: &Program<'_>, guard: &mut Guard) ->
             .await
             .map_err(|error| failed("creating the container again", &error))?;
         id = create(docker, program, needed, guard).await?;
-    } else if first == Preload::File {
+    } else if first == Reach::File {
         inject::preload_file(docker, &id).await?;
     }
     Ok(id)
@@ -174,13 +174,13 @@ async fn container(docker: &Docker, program: &Program<'_>, guard: &mut Guard) ->
 async fn create(
     docker: &Docker,
     program: &Program<'_>,
-    preload: Preload,
+    reach: Reach,
     guard: &mut Guard,
 ) -> Result<String> {
     let name = program.name;
     let options = CreateContainerOptionsBuilder::default().name(name).build();
     match docker
-        .create_container(Some(options), program.body(preload))
+        .create_container(Some(options), program.body(reach))
         .await
     {
         Ok(created) => {

@@ -6,14 +6,23 @@
 //! zt-load bulk ADDRESS PORT SECONDS STREAMS     bytes and seconds
 //! zt-load latency ADDRESS PORT COUNT            1-byte requests: p50 and p99 in microseconds
 //! zt-load connect ADDRESS PORT COUNT THREADS    connections opened, served and closed, a second
+//! zt-load accept PORT                           accepts and closes, one thread, for `open`
+//! zt-load open ADDRESS PORT COUNT WINDOW        connections accepted a second, WINDOW under way at a time
 //! zt-load hold ADDRESS PORT COUNT               opens COUNT connections and keeps them
 //! ```
 
+use std::collections::HashMap;
+use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket};
 
 const BLOCK: usize = 128 << 10;
 
@@ -142,6 +151,60 @@ fn connections(peer: (&str, u16), count: u64, threads: usize) -> std::io::Result
     Ok(())
 }
 
+/// Accepts and closes: what a server can take in when it does nothing else.
+fn accept(port: u16) -> std::io::Result<()> {
+    let listener = TcpListener::bind(("0.0.0.0", port))?;
+    println!("listening");
+    loop {
+        drop(listener.accept()?);
+    }
+}
+
+/// Keeps `window` connections under way, each until the server has closed it.
+fn open(peer: (&str, u16), count: u64, window: usize) -> std::io::Result<()> {
+    let ip: IpAddr = peer.0.parse().map_err(std::io::Error::other)?;
+    let to = SockaddrStorage::from(SocketAddr::new(ip, peer.1));
+    let family = if ip.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    let mut under_way: HashMap<u64, OwnedFd> = HashMap::with_capacity(window);
+    let (mut begun, mut ended) = (0, 0);
+    let mut events = vec![EpollEvent::empty(); window];
+    let started = Instant::now();
+    while ended < count {
+        while begun < count && under_way.len() < window {
+            let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+            let socket = socket(family, SockType::Stream, flags, None)?;
+            match connect(socket.as_raw_fd(), &to) {
+                Ok(()) | Err(Errno::EINPROGRESS) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, begun))?;
+            under_way.insert(begun, socket);
+            begun += 1;
+        }
+        let ready = epoll.wait(&mut events, EpollTimeout::NONE)?;
+        for event in &events[..ready] {
+            let Some(socket) = under_way.remove(&event.data()) else {
+                continue;
+            };
+            // End of file: accepted and closed. Anything else is a connection that failed.
+            let read = File::from(socket).read(&mut [0])?;
+            if read != 0 {
+                return Err(std::io::Error::other(
+                    "a byte from a server that sends none",
+                ));
+            }
+            ended += 1;
+        }
+    }
+    println!("{:.0}", count as f64 / started.elapsed().as_secs_f64());
+    Ok(())
+}
+
 fn hold(peer: (&str, u16), count: usize) -> std::io::Result<()> {
     let mut streams = Vec::with_capacity(count);
     for _ in 0..count {
@@ -170,6 +233,8 @@ fn main() -> ExitCode {
         ["connect", a, p, count, threads] => {
             connections((a, port(p)), number(count), number(threads) as usize)
         }
+        ["accept", p] => accept(port(p)),
+        ["open", a, p, count, window] => open((a, port(p)), number(count), number(window) as usize),
         ["hold", a, p, count] => hold((a, port(p)), number(count) as usize),
         _ => Err(std::io::Error::other(
             "see the head of zt-load.rs for the arguments",

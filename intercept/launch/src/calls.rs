@@ -1,19 +1,20 @@
 //! The trapped calls: registers in, an answer out.
 //!
-//! A call on anything but internet sockets is left to the kernel as soon as that is known. The kernel then reads the
+//! A call on anything but the sockets that the supervisor knows is left to the kernel as soon as that is known. The kernel then reads the
 //! arguments again, so another thread of the program may show it other ones: the program deceives only itself.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::sync::Arc;
 
-use zt_intercept::{Errno, Fd, Outcome, Program, Reason, SockAddr};
+use zt_intercept::{Errno, Outcome, Reason, SockAddr};
 use zt_socket_rpc::linux::{AF_INET, AF_INET6};
 
 use crate::caller::Caller;
 use crate::log::Level;
 use crate::notify::{Answer, Call};
+use crate::sockets::Socket;
 use crate::supervisor::Supervisor;
-use crate::{sys, target};
+use crate::{sweep, sys};
 
 /// Longest address and option value that are read; the kernel's own limits are about the same.
 const LONGEST: i32 = 128;
@@ -23,102 +24,189 @@ const FIRST_PIECE: usize = 16 << 10;
 /// Answers one call.
 pub(crate) fn answer(supervisor: &Arc<Supervisor>, call: &Call) -> Answer {
     match call.number {
-        libc::SYS_connect => with_address(supervisor, call, "connect", |program, fd, to| {
-            program.connect(fd, to)
+        libc::SYS_socket => make_socket(supervisor, call),
+        libc::SYS_connect => with_address(supervisor, call, |caller, address| {
+            let outcome = caller.program().connect(caller.socket(), address);
+            decided(supervisor, call, "connect", &caller, outcome)
         }),
-        libc::SYS_bind => with_address(supervisor, call, "bind", |program, fd, at| {
-            program.bind(fd, at)
+        libc::SYS_bind => with_address(supervisor, call, |caller, address| {
+            // A port that the program has given up must be free.
+            sweep::sweep(supervisor);
+            let outcome = caller.program().bind(caller.socket(), address);
+            end(supervisor, call, "bind", outcome, Answer::Value)
         }),
         libc::SYS_listen => with_socket(supervisor, call, |caller| {
             let outcome = caller.program().listen(caller.socket(), call.int(1));
-            end(supervisor, call, "listen", outcome, Answer::Value)
+            decided(supervisor, call, "listen", &caller, outcome)
         }),
-        libc::SYS_accept => with_socket(supervisor, call, |caller| {
+        libc::SYS_accept => with_own(supervisor, call, |caller| {
             accept(supervisor, call, &caller, 0)
         }),
-        libc::SYS_accept4 => with_socket(supervisor, call, |caller| {
+        libc::SYS_accept4 => with_own(supervisor, call, |caller| {
             accept(supervisor, call, &caller, call.int(3))
         }),
-        libc::SYS_getsockname => with_socket(supervisor, call, |caller| {
+        libc::SYS_getsockname => with_own(supervisor, call, |caller| {
             let outcome = caller.program().local_name_of(caller.socket());
             name(supervisor, call, "getsockname", outcome)
         }),
-        libc::SYS_getpeername => with_socket(supervisor, call, |caller| {
+        libc::SYS_getpeername => with_own(supervisor, call, |caller| {
             let outcome = caller.program().peer_name_of(caller.socket());
             name(supervisor, call, "getpeername", outcome)
         }),
-        libc::SYS_getsockopt => with_socket(supervisor, call, |caller| {
+        libc::SYS_getsockopt => with_own(supervisor, call, |caller| {
             get_option(supervisor, call, &caller)
         }),
-        libc::SYS_setsockopt => with_socket(supervisor, call, |caller| {
+        libc::SYS_setsockopt => with_own(supervisor, call, |caller| {
             set_option(supervisor, call, &caller)
         }),
         libc::SYS_sendto => fast_open(supervisor, call),
-        libc::SYS_recvfrom => {
-            with_socket(supervisor, call, |caller| refuse_receive(call, &caller, 3))
-        }
-        libc::SYS_recvmsg => {
-            with_socket(supervisor, call, |caller| refuse_receive(call, &caller, 2))
-        }
-        // The instance is not there yet; where it will be is looked for when it matters.
-        _ => {
-            if let Some(process) = target::process_of(call.thread) {
-                supervisor.instances.made_by(process);
-            }
-            Answer::Continue
-        }
+        libc::SYS_recvfrom => with_own(supervisor, call, |caller| refuse_receive(call, &caller, 3)),
+        libc::SYS_recvmsg => with_own(supervisor, call, |caller| refuse_receive(call, &caller, 2)),
+        libc::SYS_epoll_create1 => make_instance(supervisor, call, call.int(0)),
+        // `epoll_create`, whose size means nothing but must not be zero.
+        _ if call.int(0) > 0 => make_instance(supervisor, call, 0),
+        _ => Answer::Continue,
     }
 }
 
-/// Takes a copy of the descriptor that a call is about.
+/// `IPPROTO_MPTCP`.
+const MULTIPATH: i32 = 262;
+
+/// Makes an internet socket for the program: what the supervisor has made, it knows again.
+fn make_socket(supervisor: &Arc<Supervisor>, call: &Call) -> Answer {
+    let (domain, kind, protocol) = (call.int(0), call.int(1), call.int(2));
+    match protocol {
+        0 | libc::IPPROTO_TCP => {}
+        // Programs have to do without where the kernel does.
+        MULTIPATH => return Answer::Error(Errno(libc::EPROTONOSUPPORT)),
+        _ => return Answer::Continue,
+    }
+    let thread = match supervisor.threads.get(call.thread) {
+        Ok(thread) => thread,
+        Err(errno) => return unreachable(supervisor, call, errno),
+    };
+    let made = match sys::socket(domain, kind, protocol) {
+        Err(Errno(libc::EMFILE | libc::ENFILE)) => {
+            sweep::sweep(supervisor);
+            sys::socket(domain, kind, protocol)
+        }
+        made => made,
+    };
+    let put = made.and_then(|fd| {
+        // SAFETY: it has just been made.
+        let socket = Arc::new(Socket::native(unsafe { OwnedFd::from_raw_fd(fd) }));
+        let inode = sys::inode(fd)?;
+        supervisor.know(inode, &socket);
+        let close_on_exec = kind & libc::SOCK_CLOEXEC != 0;
+        match supervisor.listener.answer_with(call, fd, close_on_exec) {
+            Ok(number) => {
+                socket.is_at(thread.process, number);
+                Ok(())
+            }
+            Err(errno) => {
+                supervisor.sockets.forget(inode);
+                Err(errno)
+            }
+        }
+    });
+    given(put)
+}
+
+/// Makes an epoll instance for the program: a socket that is registered in it may be swapped later.
+fn make_instance(supervisor: &Arc<Supervisor>, call: &Call, flags: i32) -> Answer {
+    if flags & !libc::EPOLL_CLOEXEC != 0 {
+        return Answer::Continue;
+    }
+    let thread = match supervisor.threads.get(call.thread) {
+        Ok(thread) => thread,
+        Err(errno) => return unreachable(supervisor, call, errno),
+    };
+    given(sys::epoll_instance().and_then(|instance| {
+        let close_on_exec = flags & libc::EPOLL_CLOEXEC != 0;
+        let fd = instance.as_raw_fd();
+        supervisor
+            .listener
+            .answer_with(call, fd, close_on_exec)
+            .map(|_| supervisor.instances.add(thread.process, instance))
+    }))
+}
+
+/// The end of a call that was answered with a descriptor.
+fn given(put: Result<(), Errno>) -> Answer {
+    match put {
+        // Or its thread has been killed.
+        Ok(()) | Err(Errno(libc::ENOENT)) => Answer::Done,
+        Err(errno) => Answer::Error(errno),
+    }
+}
+
+/// Finds the socket that a call is about. All others are the kernel's.
 fn with_socket(
     supervisor: &Arc<Supervisor>,
     call: &Call,
     operation: impl FnOnce(Caller<'_>) -> Answer,
 ) -> Answer {
-    let number = call.int(0);
-    match supervisor.threads.descriptor(call.thread, number) {
+    let (thread, inode) = match supervisor.threads.socket(call.thread, call.int(0)) {
+        Ok((thread, Some(inode))) => (thread, inode),
+        Ok((_, None)) => return Answer::Continue,
+        Err(errno) => return unreachable(supervisor, call, errno),
+    };
+    match supervisor.sockets.get(inode) {
+        None => Answer::Continue,
         // What was reached by the thread's number is that thread's only if it still waits.
-        Ok(_) if !supervisor.listener.is_waiting(call) => Answer::Done,
-        // Data calls pass by, and a datagram of the LAN is not what the kernel would make of it.
-        Ok(socket) if is_internet_datagram(socket.as_raw_fd()) => Answer::Continue,
-        Ok(socket) => operation(Caller::new(supervisor, call, socket, number)),
-        // No descriptor, which the kernel says itself; or killed.
-        Err(Errno(libc::EBADF | libc::ESRCH)) => Answer::Continue,
-        Err(errno) => {
-            supervisor.tell_unreachable(call.thread, errno);
-            Answer::Continue
-        }
+        Some(_) if !supervisor.listener.is_waiting(call) => Answer::Done,
+        Some(socket) => operation(Caller::new(supervisor, call, thread, (inode, socket))),
     }
 }
 
-fn is_internet_datagram(fd: Fd) -> bool {
-    let option = |name| {
-        let mut value = [0; 4];
-        let len = sys::option(fd, libc::SOL_SOCKET, name, &mut value);
-        len.is_ok().then(|| i32::from_ne_bytes(value))
-    };
-    option(libc::SO_TYPE) == Some(libc::SOCK_DGRAM)
-        && matches!(
-            option(libc::SO_DOMAIN),
-            Some(libc::AF_INET | libc::AF_INET6)
-        )
+/// The same, for calls that are the kernel's own on an undecided socket.
+fn with_own(
+    supervisor: &Arc<Supervisor>,
+    call: &Call,
+    operation: impl FnOnce(Caller<'_>) -> Answer,
+) -> Answer {
+    with_socket(supervisor, call, |caller| {
+        if caller.is_undecided() {
+            Answer::Continue
+        } else {
+            operation(caller)
+        }
+    })
+}
+
+/// A thread that must not be looked at keeps the kernel's network, and is told.
+fn unreachable(supervisor: &Supervisor, call: &Call, errno: Errno) -> Answer {
+    // Killed, rather.
+    if !matches!(errno, Errno(libc::ENOENT | libc::ESRCH)) {
+        supervisor.tell_unreachable(call.thread, errno);
+    }
+    Answer::Continue
 }
 
 /// `connect`, `bind`.
 fn with_address(
     supervisor: &Arc<Supervisor>,
     call: &Call,
-    name: &'static str,
-    operation: for<'a> fn(&Program<'a, Caller<'a>>, Fd, &[u8]) -> Outcome,
+    operation: impl FnOnce(Caller<'_>, &[u8]) -> Answer,
 ) -> Answer {
-    let Some(address) = read_address(call, 1, 2) else {
-        return Answer::Continue;
-    };
-    with_socket(supervisor, call, |caller| {
-        let outcome = operation(&caller.program(), caller.socket(), &address);
-        end(supervisor, call, name, outcome, Answer::Value)
-    })
+    match read_address(call, 1, 2) {
+        Some(address) => with_socket(supervisor, call, |caller| operation(caller, &address)),
+        None => Answer::Continue,
+    }
+}
+
+/// The end of a call that decides about a socket: unless it failed, what is not on the LAN now is the kernel's.
+fn decided(
+    supervisor: &Arc<Supervisor>,
+    call: &Call,
+    name: &'static str,
+    caller: &Caller<'_>,
+    outcome: Outcome,
+) -> Answer {
+    if !matches!(outcome, Outcome::Fail(_)) {
+        caller.let_go();
+    }
+    end(supervisor, call, name, outcome, Answer::Value)
 }
 
 /// The internet address that two arguments tell of.
@@ -127,7 +215,9 @@ fn read_address(call: &Call, at: usize, len: usize) -> Option<Vec<u8>> {
     if !(0..=LONGEST).contains(&len) {
         return None;
     }
-    let address = target::read(call.thread, call.pointer(at), len.unsigned_abs() as usize)?;
+    let address = call
+        .memory
+        .read(call.pointer(at), len.unsigned_abs() as usize)?;
     let family = u16::from_ne_bytes(*address.first_chunk()?);
     matches!(family, AF_INET | AF_INET6).then_some(address)
 }
@@ -141,12 +231,12 @@ fn fast_open(supervisor: &Arc<Supervisor>, call: &Call) -> Answer {
         let outcome = caller.program().connect(caller.socket(), &address);
         end(supervisor, call, "sendto", outcome, |_| {
             let len = usize::try_from(call.pointer(2)).unwrap_or(usize::MAX);
-            of(
-                target::read(call.thread, call.pointer(1), len.min(FIRST_PIECE))
-                    .ok_or(Errno(libc::EFAULT))
-                    .and_then(|bytes| sys::send(caller.socket(), &bytes))
-                    .map(|sent| sent as i32),
-            )
+            of(call
+                .memory
+                .read(call.pointer(1), len.min(FIRST_PIECE))
+                .ok_or(Errno(libc::EFAULT))
+                .and_then(|bytes| caller.send(&bytes))
+                .map(|sent| sent as i32))
         })
     })
 }
@@ -162,17 +252,22 @@ fn accept(supervisor: &Arc<Supervisor>, call: &Call, caller: &Caller<'_>, flags:
         outcome => outcome,
     };
     end(supervisor, call, "accept", outcome, |connection| {
-        let answered = put_address(call, &connection.peer).and_then(|()| {
+        // A connection of the container's own network is not one of ours.
+        let known = supervisor.own_socket(connection.fd).ok();
+        if let Some((inode, socket)) = &known {
+            supervisor.know(*inode, socket);
+        }
+        let put = put_address(call, &connection.peer).and_then(|()| {
             let close_on_exec = flags & libc::SOCK_CLOEXEC != 0;
             supervisor
                 .listener
                 .answer_with(call, connection.fd, close_on_exec)
         });
         sys::close(connection.fd);
-        match answered {
-            Ok(()) | Err(Errno(libc::ENOENT)) => Answer::Done,
-            Err(errno) => Answer::Error(errno),
+        if let (Err(_), Some((inode, _))) = (put, known) {
+            supervisor.sockets.forget(inode);
         }
+        given(put.map(drop))
     })
 }
 
@@ -196,11 +291,13 @@ fn put_address(call: &Call, address: &SockAddr) -> Result<(), Errno> {
     if buffer == 0 {
         return Ok(());
     }
-    let room = target::read_int(call.thread, len_at).ok_or(Errno(libc::EFAULT))?;
+    let room = call.memory.read_int(len_at).ok_or(Errno(libc::EFAULT))?;
     let room = usize::try_from(room).map_err(|_| Errno(libc::EINVAL))?;
     let bytes = address.as_bytes();
-    target::write(call.thread, buffer, bytes.get(..room).unwrap_or(bytes))?;
-    target::write(call.thread, len_at, &(bytes.len() as u32).to_ne_bytes())
+    call.memory
+        .write(buffer, bytes.get(..room).unwrap_or(bytes))?;
+    call.memory
+        .write(len_at, &(bytes.len() as u32).to_ne_bytes())
 }
 
 fn get_option(supervisor: &Arc<Supervisor>, call: &Call, caller: &Caller<'_>) -> Answer {
@@ -209,15 +306,15 @@ fn get_option(supervisor: &Arc<Supervisor>, call: &Call, caller: &Caller<'_>) ->
         .get_option(caller.socket(), call.int(1), call.int(2));
     end(supervisor, call, "getsockopt", outcome, |value| {
         let put = || {
-            let room = target::read_int(call.thread, call.pointer(4)).ok_or(Errno(libc::EFAULT))?;
+            let room = call
+                .memory
+                .read_int(call.pointer(4))
+                .ok_or(Errno(libc::EFAULT))?;
             let room = usize::try_from(room).map_err(|_| Errno(libc::EINVAL))?;
             let bytes = value.cut_to(call.int(1), room);
-            target::write(call.thread, call.pointer(3), bytes)?;
-            target::write(
-                call.thread,
-                call.pointer(4),
-                &(bytes.len() as u32).to_ne_bytes(),
-            )
+            call.memory.write(call.pointer(3), bytes)?;
+            call.memory
+                .write(call.pointer(4), &(bytes.len() as u32).to_ne_bytes())
         };
         of(put().map(|()| 0))
     })
@@ -229,7 +326,7 @@ fn set_option(supervisor: &Arc<Supervisor>, call: &Call, caller: &Caller<'_>) ->
         return Answer::Continue;
     }
     let len = len.min(LONGEST).unsigned_abs() as usize;
-    let value = target::read(call.thread, call.pointer(3), len);
+    let value = call.memory.read(call.pointer(3), len);
     let outcome =
         caller
             .program()

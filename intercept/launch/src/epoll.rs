@@ -2,12 +2,13 @@
 //!
 //! The kernel keeps a registration by open file and *number*, and only a process that has the new file at the program's
 //! number can make it anew. So a short-lived child of the supervisor, which has a descriptor table of its own, puts the
-//! file at that number and registers it in a copy of the program's epoll instance.
+//! file at that number and registers it in the supervisor's copy of the program's epoll instance. There is one of each, for
+//! the supervisor makes them.
 
-use std::collections::HashMap;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use zt_intercept::Fd;
 use zt_intercept::kernel::EpollEvent;
@@ -15,107 +16,169 @@ use zt_intercept::registrations::parse_registration;
 
 use crate::target;
 
-/// So long after it was trapped, the creation of an instance is certainly over.
-const CREATION: Duration = Duration::from_secs(1);
-/// Processes whose instances are kept.
-const KEPT: usize = 512;
+/// Instances of one process that are kept: of a program that makes one after the other, the latest.
+const KEPT: usize = 64;
+/// Ancestors that a process may have instances from.
+const GENERATIONS: usize = 4;
 
-/// The epoll instances of each process.
+/// The epoll instances of the program, each with the process that asked for it.
 #[derive(Debug, Default)]
-pub(crate) struct Instances(Mutex<HashMap<i32, Known>>);
+pub(crate) struct Instances(Mutex<Vec<(i32, Arc<Instance>)>>);
 
-#[derive(Debug, Default)]
-struct Known {
-    /// When an instance was last made.
-    made: Option<Instant>,
-    looked: Option<Instant>,
-    instances: Vec<Fd>,
-}
+/// One instance.
+#[derive(Debug)]
+pub(crate) struct Instance(OwnedFd);
 
 impl Instances {
-    /// A process is making an instance.
-    pub(crate) fn made_by(&self, process: i32) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= KEPT {
-            known.clear();
+    /// A process gets an instance.
+    pub(crate) fn add(&self, process: i32, instance: OwnedFd) {
+        let mut kept = self.lock();
+        if kept.iter().filter(|(owner, _)| *owner == process).count() >= KEPT
+            && let Some(oldest) = kept.iter().position(|(owner, _)| *owner == process)
+        {
+            kept.remove(oldest);
         }
-        known.entry(process).or_default().made = Some(Instant::now());
+        kept.push((process, Arc::new(Instance(instance))));
     }
 
-    /// The instances of a process: looked for when it may have new ones.
-    fn of(&self, process: i32) -> Vec<Fd> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = known.entry(process).or_default();
-        let is_fresh = match (known.looked, known.made) {
-            (Some(looked), Some(made)) => looked > made + CREATION,
-            (looked, None) => looked.is_some(),
-            (None, Some(_)) => false,
+    /// Drops the instances of processes that have ended.
+    pub(crate) fn forget_ended(&self) {
+        self.lock().retain(|(owner, _)| target::is_there(*owner));
+    }
+
+    /// Where a socket is registered, and at which number: in instances that the process has made or inherited.
+    pub(crate) fn registrations(
+        &self,
+        process: i32,
+        inode: u64,
+    ) -> Vec<(Arc<Instance>, Fd, EpollEvent)> {
+        let kept: Vec<(i32, Arc<Instance>)> = self.lock().clone();
+        let mut found = Vec::new();
+        if kept.is_empty() {
+            return found;
+        }
+        let own = std::process::id().cast_signed();
+        let mut owner = Some(process);
+        for _ in 0..GENERATIONS {
+            let Some(process) = owner else { break };
+            let instances = kept.iter().filter(|(owner, _)| *owner == process);
+            found.extend(instances.filter_map(|(_, instance)| {
+                let (number, event) = instance.find(inode)?;
+                Some((Arc::clone(instance), number, event))
+            }));
+            owner = target::parent_of(process).filter(|&parent| parent != own);
+        }
+        found
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(i32, Arc<Instance>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Instance {
+    /// The registration of the socket with this inode.
+    fn find(&self, inode: u64) -> Option<(Fd, EpollEvent)> {
+        let path = format!("/proc/self/fdinfo/{}", self.0.as_raw_fd());
+        let mut file = File::open(path).ok()?;
+        let mut text = vec![0; 16 << 10];
+        let mut kept = 0;
+        loop {
+            let read = file.read(text.get_mut(kept..)?).ok()?;
+            let filled = kept + read;
+            let whole = text
+                .get(..filled)?
+                .iter()
+                .rposition(|&byte| byte == b'\n')
+                .map_or(0, |end| end + 1);
+            let found = text
+                .get(..whole)?
+                .split(|&byte| byte == b'\n')
+                .filter(|line| inode_of(line) == Some(inode))
+                .find_map(parse_registration);
+            if found.is_some() {
+                return found;
+            }
+            if read == 0 || (whole == 0 && filled == text.len()) {
+                return None;
+            }
+            text.copy_within(whole..filled, 0);
+            kept = filled - whole;
+        }
+    }
+
+    /// Registers `new` in the place of `old`, both at the number `fd`.
+    pub(crate) fn move_registration(&self, old: Option<Fd>, new: Fd, fd: Fd, event: EpollEvent) {
+        let instance = self.0.as_raw_fd();
+        let mut event = libc::epoll_event {
+            events: event.events,
+            u64: event.data,
         };
-        if !is_fresh {
-            known.looked = Some(Instant::now());
-            known.instances = target::epoll_instances(process);
+        // SAFETY: the child makes only system calls, on numbers of its own and on its copy of this frame, then ends.
+        // Without a signal at its end nobody waits for it but this function.
+        unsafe {
+            let child = libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) as i32;
+            if child == 0 {
+                // Any of the three may be at the number that is needed.
+                let above = |taken| libc::fcntl(taken, libc::F_DUPFD, fd + 1);
+                let (instance, old, new) = (above(instance), old.map(above), above(new));
+                // The old file may live on in the service, and would still report what happens to it.
+                if let Some(old) = old {
+                    libc::dup2(old, fd);
+                    libc::epoll_ctl(instance, libc::EPOLL_CTL_DEL, fd, &raw mut event);
+                }
+                libc::dup2(new, fd);
+                libc::epoll_ctl(instance, libc::EPOLL_CTL_ADD, fd, &raw mut event);
+                libc::_exit(0);
+            }
+            if child > 0 {
+                libc::waitpid(child, std::ptr::null_mut(), libc::__WALL);
+            }
         }
-        known.instances.clone()
-    }
-
-    /// Where `fd` of a process is registered.
-    pub(crate) fn registrations(&self, process: i32, fd: Fd) -> Vec<(Fd, EpollEvent)> {
-        let find = |instance: Fd| Some((instance, find(process, instance, fd)?));
-        self.of(process).into_iter().filter_map(find).collect()
-    }
-}
-
-fn find(process: i32, instance: Fd, fd: Fd) -> Option<EpollEvent> {
-    let mut text = vec![0; 16 << 10];
-    let (mut offset, mut kept) = (0, 0);
-    loop {
-        let read = target::read_fd_info(process, instance, offset, text.get_mut(kept..)?)?;
-        let filled = kept + read;
-        let whole = text
-            .get(..filled)?
-            .iter()
-            .rposition(|&byte| byte == b'\n')
-            .map_or(0, |end| end + 1);
-        let found = text
-            .get(..whole)?
-            .split(|&byte| byte == b'\n')
-            .filter_map(parse_registration)
-            .find(|(registered, _)| *registered == fd);
-        if let Some((_, event)) = found {
-            return Some(event);
-        }
-        if read == 0 || (whole == 0 && filled == text.len()) {
-            return None;
-        }
-        offset += read as u64;
-        text.copy_within(whole..filled, 0);
-        kept = filled - whole;
     }
 }
 
-/// Registers `new` in the place of `old`, both at the number `fd`, in a copy of one of the program's instances.
-pub(crate) fn move_registration(old: Fd, new: Fd, fd: Fd, instance: &OwnedFd, event: EpollEvent) {
-    let mut event = libc::epoll_event {
-        events: event.events,
-        u64: event.data,
-    };
-    // SAFETY: the child makes only system calls, on numbers of its own and on its copy of this frame, then ends. Without
-    // a signal at its end nobody waits for it but this function.
-    unsafe {
-        let child = libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) as i32;
-        if child == 0 {
-            // Any of the three may be at the number that is needed.
-            let above = |taken| libc::fcntl(taken, libc::F_DUPFD, fd + 1);
-            let (instance, old, new) = (above(instance.as_raw_fd()), above(old), above(new));
-            // The old file may live on in the service, and would still report what happens to it.
-            libc::dup2(old, fd);
-            libc::epoll_ctl(instance, libc::EPOLL_CTL_DEL, fd, &raw mut event);
-            libc::dup2(new, fd);
-            libc::epoll_ctl(instance, libc::EPOLL_CTL_ADD, fd, &raw mut event);
-            libc::_exit(0);
-        }
-        if child > 0 {
-            libc::waitpid(child, std::ptr::null_mut(), libc::__WALL);
+/// The inode in a line of an instance's `fdinfo`.
+fn inode_of(line: &[u8]) -> Option<u64> {
+    let line = std::str::from_utf8(line).ok()?;
+    let (_, rest) = line.split_once("ino:")?;
+    u64::from_str_radix(rest.split_ascii_whitespace().next()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys;
+
+    #[test]
+    fn a_registration_is_found_by_its_inode() {
+        let line = b"tfd:        5 events:       19 data: ffff000012345678  pos:0 ino:1f4e sdev:a";
+        assert_eq!(inode_of(line), Some(0x1f4e));
+        assert_eq!(inode_of(b"pos:\t0"), None);
+    }
+
+    #[test]
+    fn a_registration_moves_to_the_new_file() {
+        let instance = Instance(sys::epoll_instance().expect("epoll"));
+        let (old, other) = sys::socket_pair(libc::SOCK_STREAM).expect("pair");
+        let (new, peer) = sys::socket_pair(libc::SOCK_STREAM).expect("pair");
+        let event = EpollEvent {
+            events: libc::EPOLLIN.cast_unsigned(),
+            data: 77,
+        };
+        let inode = |fd| sys::inode(fd).expect("inode");
+        assert_eq!(instance.find(inode(old)), None);
+        instance.move_registration(None, old, old, event);
+        let (number, found) = instance.find(inode(old)).expect("registered");
+        assert_eq!((number, found.data), (old, 77));
+        instance.move_registration(Some(old), new, number, found);
+        assert_eq!(instance.find(inode(old)), None);
+        assert_eq!(
+            instance.find(inode(new)).map(|(number, _)| number),
+            Some(old)
+        );
+        for fd in [old, other, new, peer] {
+            sys::close(fd);
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The seccomp filter: which calls are trapped. Everything else runs at its own speed.
 //!
-//! Sockets start as the kernel's own, so `socket` itself is not trapped, and no call that carries data is. Options are
-//! told apart by their numbers, which are in registers.
+//! No call that carries data is trapped. Sockets are told apart by their family and type, options by their numbers, which
+//! are in registers.
 
 use libc::{
-    BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, SECCOMP_RET_ALLOW,
-    SECCOMP_RET_ERRNO, SECCOMP_RET_USER_NOTIF, c_long, sock_filter,
+    AF_INET, AF_INET6, BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K,
+    BPF_LD, BPF_RET, BPF_W, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_USER_NOTIF,
+    SOCK_STREAM, c_long, sock_filter,
 };
 use zt_intercept::receive::MSG_ERRQUEUE;
 use zt_intercept::send::MSG_FASTOPEN;
@@ -76,6 +77,9 @@ pub(crate) fn program() -> Vec<sock_filter> {
     for &number in TRAPPED {
         filter.extend([unless(BPF_JEQ, number as u32, 1), end(TRAP)]);
     }
+    branch(&mut filter, libc::SYS_socket, sockets());
+    // Calls that go round the filter.
+    branch(&mut filter, libc::SYS_io_uring_setup, vec![end(REFUSE)]);
     for number in [libc::SYS_getsockopt, libc::SYS_setsockopt] {
         branch(&mut filter, number, options());
     }
@@ -92,6 +96,25 @@ pub(crate) fn program() -> Vec<sock_filter> {
 fn branch(filter: &mut Vec<sock_filter>, number: c_long, block: Vec<sock_filter>) {
     filter.push(unless(BPF_JEQ, number as u32, block.len()));
     filter.extend(block);
+}
+
+fn sockets() -> Vec<sock_filter> {
+    let internet = [
+        unless(BPF_JEQ, SOCK_STREAM.cast_unsigned(), 1),
+        end(TRAP),
+        end(ALLOW),
+    ];
+    let mut block = vec![
+        load(ARGUMENTS),
+        when(BPF_JEQ, AF_INET.cast_unsigned(), 2),
+        when(BPF_JEQ, AF_INET6.cast_unsigned(), 1),
+        end(ALLOW),
+        load(ARGUMENTS + 8),
+        // `SOCK_TYPE_MASK`: the rest are flags.
+        instruction(BPF_ALU | BPF_AND | BPF_K, 0, 0, 0xf),
+    ];
+    block.extend(internet);
+    block
 }
 
 fn options() -> Vec<sock_filter> {
@@ -167,6 +190,10 @@ mod tests {
                     };
                     continue;
                 }
+                code if code == BPF_ALU | BPF_AND | BPF_K => {
+                    accumulator &= value;
+                    continue;
+                }
                 code if code == BPF_JMP | BPF_JEQ | BPF_K => accumulator == value,
                 code if code == BPF_JMP | BPF_JGE | BPF_K => accumulator >= value,
                 code if code == BPF_JMP | BPF_JSET | BPF_K => accumulator & value != 0,
@@ -196,13 +223,25 @@ mod tests {
             libc::SYS_recvfrom,
             libc::SYS_sendmsg,
             libc::SYS_recvmsg,
-            libc::SYS_socket,
             libc::SYS_close,
             libc::SYS_execve,
             libc::SYS_epoll_ctl,
         ] {
             assert_eq!(native(number, [0; 6]), ALLOW, "call {number}");
         }
+    }
+
+    #[test]
+    fn internet_sockets_are_made_by_the_supervisor() {
+        let socket = |family: i32, kind: i32| {
+            native(libc::SYS_socket, [family as u64, kind as u64, 0, 0, 0, 0])
+        };
+        assert_eq!(socket(AF_INET, SOCK_STREAM), TRAP);
+        assert_eq!(socket(AF_INET6, SOCK_STREAM | libc::SOCK_CLOEXEC), TRAP);
+        assert_eq!(socket(AF_INET, libc::SOCK_RAW), ALLOW);
+        assert_eq!(socket(libc::AF_UNIX, SOCK_STREAM), ALLOW);
+        assert_eq!(socket(libc::AF_NETLINK, libc::SOCK_RAW), ALLOW);
+        assert_eq!(native(libc::SYS_io_uring_setup, [0; 6]), REFUSE);
     }
 
     #[test]

@@ -2,18 +2,23 @@
 //!
 //! The program runs under a seccomp filter that hands its socket calls to this process, its parent ([`filter`],
 //! [`notify`]). The operations are those of the preload library (`zt-intercept`), made for another process ([`caller`]):
-//! on a copy of its descriptor, with the result put into its descriptor table. Nothing that carries data is trapped, and
-//! neither privilege nor `ptrace` is used.
+//! on sockets that this process has made for it ([`sockets`]), with the result put into its descriptor table. Nothing that
+//! carries data is trapped, and no privilege, `ptrace` or `pidfd_getfd` is used: the filter of a usual container refuses
+//! those.
 
 mod caller;
 mod calls;
 mod epoll;
 mod filter;
+mod inherit;
 mod log;
+mod memory;
 mod notify;
 mod options;
+mod sockets;
 mod start;
 mod supervisor;
+mod sweep;
 mod sys;
 mod target;
 mod watch;
@@ -25,6 +30,7 @@ use std::process::{Command, ExitCode};
 
 use zt_intercept::{Errno, Mode, Settings};
 
+use crate::inherit::Inherited;
 use crate::log::{Level, Log};
 use crate::notify::Listener;
 use crate::options::Request;
@@ -84,6 +90,7 @@ fn launch(level: Level, program: &OsString, arguments: &[OsString]) -> i32 {
         ));
         return NOT_POSSIBLE;
     };
+    let inherited = Inherited::look();
     let signals = match watch::prepare() {
         Ok(signals) => signals,
         Err(Errno(errno)) => {
@@ -95,9 +102,18 @@ fn launch(level: Level, program: &OsString, arguments: &[OsString]) -> i32 {
         Ok((child, listener)) => {
             // One for every thread that makes calls and every call that waits. The program has its own limit already.
             sys::raise_descriptor_limit();
-            let supervisor = Supervisor::new(Listener::new(listener), settings, log);
-            supervisor.start_worker();
-            watch::until_the_end(&supervisor, &signals, child.id().cast_signed())
+            match Supervisor::new(Listener::new(listener), settings, log) {
+                Ok(supervisor) => {
+                    let child = child.id().cast_signed();
+                    inherited.hand_over(&supervisor, child);
+                    supervisor.start();
+                    watch::until_the_end(&supervisor, &signals, child)
+                }
+                Err(Errno(errno)) => {
+                    log.always(format_args!("cannot supervise: errno {errno}"));
+                    NOT_POSSIBLE
+                }
+            }
         }
         Err(error) => {
             log.always(format_args!("{}", error.text(program)));

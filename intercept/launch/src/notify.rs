@@ -4,10 +4,11 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use zt_intercept::{Errno, Fd};
 
+use crate::memory::Memory;
 use crate::sys::errno;
 
 /// One trapped call; its thread waits for the answer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Call {
     /// What the kernel knows it by.
     pub(crate) id: u64,
@@ -17,6 +18,8 @@ pub(crate) struct Call {
     pub(crate) number: i64,
     /// The registers.
     pub(crate) arguments: [u64; 6],
+    /// The thread's memory.
+    pub(crate) memory: Memory,
 }
 
 impl Call {
@@ -85,6 +88,7 @@ impl Listener {
             thread: notification.pid.cast_signed(),
             number: i64::from(notification.data.nr),
             arguments: notification.data.args,
+            memory: Memory::of(notification.pid.cast_signed()),
         })
     }
 
@@ -140,15 +144,16 @@ impl Listener {
             onto,
             close_on_exec,
         )
+        .map(drop)
     }
 
-    /// Answers the call with a copy of `fd` as a new descriptor of its process.
+    /// Answers the call with a copy of `fd` as a new descriptor of its process: the number there.
     pub(crate) fn answer_with(
         &self,
         call: &Call,
         fd: Fd,
         close_on_exec: bool,
-    ) -> Result<(), Errno> {
+    ) -> Result<Fd, Errno> {
         self.add(
             call,
             fd,
@@ -165,7 +170,7 @@ impl Listener {
         flags: u32,
         onto: Fd,
         close_on_exec: bool,
-    ) -> Result<(), Errno> {
+    ) -> Result<Fd, Errno> {
         let request = libc::seccomp_notif_addfd {
             id: call.id,
             flags,
@@ -186,7 +191,7 @@ impl Listener {
                     &raw const request,
                 )
             };
-            match if result < 0 { Err(errno()) } else { Ok(()) } {
+            match if result < 0 { Err(errno()) } else { Ok(result) } {
                 Err(Errno(libc::EINTR)) => {}
                 // The thread has already another descriptor to take in.
                 Err(Errno(libc::EINPROGRESS)) => std::thread::yield_now(),

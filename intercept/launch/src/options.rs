@@ -29,8 +29,8 @@ first: its own, 128 + the number of the signal that killed it, 127 when there is
 executed, and 125 when it cannot be put on the LAN.
 
 what differs from the LAN under the library: a connection that is reset with nothing unread ends as if it were closed; a
-receive on a listening socket waits. Under Docker's default seccomp profile start the container with
---cap-add SYS_PTRACE. A program that changes its user without being executed anew leaves the LAN, and zt-launch says so.
+receive on a listening socket waits. A program that changes its user without being executed anew leaves the LAN, and
+zt-launch says so.
 
 examples:
   ZT_NC_NETWORK=/run/zt/nc_8056c2e21c000001 zt-launch busybox httpd -f -p 8080

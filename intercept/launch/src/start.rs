@@ -11,7 +11,8 @@ use std::process::{Child, Command};
 
 use zt_intercept::Errno;
 
-use crate::{filter, sys};
+use crate::memory::Memory;
+use crate::{filter, sys, target};
 
 /// Why there is no program to supervise.
 #[derive(Debug)]
@@ -20,8 +21,8 @@ pub(crate) enum StartError {
     Program(io::Error),
     /// The filter is not possible here; with what to do.
     Filter(Errno),
-    /// The supervisor may not take descriptors out of the program.
-    Descriptors(Errno),
+    /// The supervisor may not look into the program.
+    Sight(Errno),
     /// Something that this process lacks.
     Other(io::Error),
 }
@@ -55,13 +56,13 @@ pub(crate) fn start(
     // SAFETY: a descriptor that has just come in.
     let listener = descriptors[0].map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
     match (spawned, received, listener) {
-        (Ok(child), Ok(_), Some(listener)) => match may_take_descriptors(&child) {
+        (Ok(child), Ok(_), Some(listener)) => match may_look_into(&child) {
             Ok(()) => Ok((child, listener)),
             Err(errno) => {
                 let mut child = child;
                 let _ = child.kill();
                 let _ = child.wait();
-                Err(StartError::Descriptors(errno))
+                Err(StartError::Sight(errno))
             }
         },
         (Err(_), Ok(4), None) => Err(StartError::Filter(Errno(i32::from_ne_bytes(answer)))),
@@ -77,14 +78,22 @@ pub(crate) fn start(
     }
 }
 
-/// Asks for the child's standard input, which may be closed.
-fn may_take_descriptors(child: &Child) -> Result<(), Errno> {
-    let pidfd = sys::pidfd_open(child.id().cast_signed(), 0)?;
-    match sys::pidfd_getfd(&pidfd, 0) {
-        // It may have ended already.
-        Ok(_) | Err(Errno(libc::EBADF | libc::ESRCH)) => Ok(()),
-        Err(errno) => Err(errno),
+/// Looks at a descriptor and at memory of the child, neither of which has to be there.
+fn may_look_into(child: &Child) -> Result<(), Errno> {
+    let process = child.id().cast_signed();
+    let looks = [
+        target::inode_at(process, 0).map(drop),
+        Memory::open(process).map(drop),
+    ];
+    for look in looks {
+        match look {
+            // It may have ended already, and one that protects itself is told of when it makes a call.
+            Ok(()) | Err(Errno(libc::ENOENT | libc::ESRCH)) => {}
+            Err(_) if target::protects_itself(process) => {}
+            Err(errno) => return Err(errno),
+        }
     }
+    Ok(())
 }
 
 /// In the child: ends with the supervisor, gets the filter, sends its receiving end.
@@ -175,9 +184,9 @@ impl StartError {
             Self::Filter(Errno(errno)) => {
                 format!("seccomp is not allowed here (errno {errno}): the container's seccomp profile must allow it")
             }
-            Self::Descriptors(Errno(errno)) => format!(
-                "pidfd_getfd is not allowed here (errno {errno}): start the container with --cap-add SYS_PTRACE, or with \
-                 a seccomp profile that allows pidfd_getfd"
+            Self::Sight(Errno(errno)) => format!(
+                "{program}'s process may not be looked into (errno {errno}): /proc must be mounted, and \
+                 kernel.yama.ptrace_scope must not be above 1"
             ),
         }
     }

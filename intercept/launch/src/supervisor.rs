@@ -4,21 +4,23 @@
 //! a blocking `connect`, a service that starts) keeps its worker; so whoever is about to wait first makes sure that
 //! another worker listens.
 
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use libc::c_void;
 use zt_intercept::{Errno, Fd, Hints, LanState, Registrations, Settings};
+use zt_socket_rpc::Name;
 use zt_socket_rpc::table::{TABLE_LEN, TABLE_WORDS, Table};
 
 use crate::epoll::Instances;
 use crate::log::Log;
 use crate::notify::Listener;
-use crate::sys;
+use crate::sockets::{Socket, Sockets};
+use crate::sweep::{self, Bell};
 use crate::target::Threads;
-use crate::{calls, target};
+use crate::{calls, sys, target};
 
 /// Workers that stay when they have nothing to do.
 const IDLE_WORKERS: usize = 4;
@@ -35,7 +37,12 @@ pub(crate) struct Supervisor {
     pub(crate) listeners: Box<Hints>,
     pub(crate) datagrams: Box<Hints>,
     pub(crate) threads: Threads,
+    pub(crate) sockets: Sockets,
     pub(crate) instances: Instances,
+    pub(crate) bell: Bell,
+    /// A number of the supervisor's own that stands for the program's descriptor in the operations. They meet it beside
+    /// numbers that are the supervisor's, so it must be none of those.
+    pub(crate) handle: OwnedFd,
     /// The mapped state table; never unmapped, only mapped over.
     table: AtomicPtr<c_void>,
     mapping: Mutex<()>,
@@ -45,8 +52,12 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(crate) fn new(listener: Listener, settings: Settings, log: Log) -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new(
+        listener: Listener,
+        settings: Settings,
+        log: Log,
+    ) -> Result<Arc<Self>, Errno> {
+        Ok(Arc::new(Self {
             listener,
             settings,
             log,
@@ -55,16 +66,30 @@ impl Supervisor {
             listeners: Box::default(),
             datagrams: Box::default(),
             threads: Threads::default(),
+            sockets: Sockets::default(),
             instances: Instances::default(),
+            bell: Bell::new()?,
+            handle: sys::event()?,
             table: AtomicPtr::default(),
             mapping: Mutex::default(),
             idle: AtomicUsize::new(0),
             told: Mutex::default(),
-        })
+        }))
+    }
+
+    /// Starts the first worker, and the sweeper.
+    pub(crate) fn start(self: &Arc<Self>) {
+        self.start_worker();
+        let supervisor = Arc::clone(self);
+        let sweeper = thread::Builder::new().stack_size(256 << 10);
+        if let Err(error) = sweeper.spawn(move || sweep::run(&supervisor)) {
+            self.log
+                .always(format_args!("cannot start a thread: {error}"));
+        }
     }
 
     /// Starts another worker.
-    pub(crate) fn start_worker(self: &Arc<Self>) {
+    fn start_worker(self: &Arc<Self>) {
         self.idle.fetch_add(1, Ordering::AcqRel);
         let supervisor = Arc::clone(self);
         let worker = thread::Builder::new().stack_size(256 << 10);
@@ -120,6 +145,8 @@ impl Supervisor {
     /// A process whose descriptors cannot be reached keeps the kernel's network; it is told.
     pub(crate) fn tell_unreachable(&self, thread: i32, errno: Errno) {
         let process = target::process_of(thread).unwrap_or(thread);
+        // What cannot be recognised any more must not be kept open, either.
+        self.sockets.forget_undecided(process);
         let mut told = self
             .told
             .lock()
@@ -129,7 +156,7 @@ impl Supervisor {
         }
         told.push(process);
         let why = match errno {
-            Errno(libc::EPERM) => {
+            Errno(libc::EPERM | libc::EACCES) => {
                 "it has changed its user or protected itself; a dynamically linked program can do that under \
                  libztintercept.so"
             }
@@ -140,6 +167,29 @@ impl Supervisor {
             target::name_of(thread),
             errno.0
         ));
+    }
+
+    /// Looks at a descriptor of the supervisor's own that the program is to get: its inode, and what is to be known of
+    /// it. The descriptor stays the caller's.
+    pub(crate) fn own_socket(&self, fd: Fd) -> Result<(u64, Arc<Socket>), Errno> {
+        let mut address = [0; 2 + Name::LEN];
+        let len = sys::peer_name(fd, &mut address)?;
+        let name = address
+            .get(2..len)
+            .and_then(Name::from_path)
+            .ok_or(Errno(libc::ENOTSOCK))?;
+        let mut marks = [0; 4];
+        sys::option(fd, libc::SOL_SOCKET, libc::SO_PRIORITY, &mut marks)?;
+        let socket = Socket::own(name, sys::duplicate(fd)?, marks[0]);
+        Ok((sys::inode(fd)?, Arc::new(socket)))
+    }
+
+    /// Knows a socket from now on.
+    pub(crate) fn know(&self, inode: u64, socket: &Arc<Socket>) {
+        self.sockets.add(inode, Arc::clone(socket), self.table());
+        if socket.copy.is_some() {
+            self.bell.note();
+        }
     }
 
     pub(crate) fn table(&self) -> Option<Table<'_>> {

@@ -1,5 +1,6 @@
 //! System calls on the supervisor's own descriptors: numbers and slices in, errno out.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
@@ -33,6 +34,17 @@ pub(crate) fn owned(fd: c_int) -> Result<OwnedFd, Errno> {
 pub(crate) fn close(fd: Fd) {
     // SAFETY: no pointers; callers close only what they have opened.
     unsafe { libc::close(fd) };
+}
+
+pub(crate) fn duplicate(fd: Fd) -> Result<OwnedFd, Errno> {
+    // SAFETY: no pointers.
+    owned(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) })
+}
+
+/// Puts a copy of `fd` in the place of `onto`, which is not close-on-exec.
+pub(crate) fn replace(fd: Fd, onto: Fd) {
+    // SAFETY: no pointers.
+    unsafe { libc::dup2(fd, onto) };
 }
 
 pub(crate) fn socket(domain: i32, kind: i32, protocol: i32) -> Result<Fd, Errno> {
@@ -262,44 +274,75 @@ pub(crate) fn is_sealed(fd: Fd, len: usize) -> bool {
         && seals & libc::F_SEAL_SHRINK != 0
 }
 
-/// A descriptor for a process, or for one thread of it.
-pub(crate) fn pidfd_open(pid: i32, flags: u32) -> Result<OwnedFd, Errno> {
-    // SAFETY: no pointers.
-    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, flags) } as c_int)
+/// A folder, to look into again and again.
+pub(crate) fn open_directory(path: &str) -> Result<OwnedFd, Errno> {
+    let path = CString::new(path).map_err(|_| Errno(libc::EINVAL))?;
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    // SAFETY: a string that ends.
+    owned(unsafe { libc::open(path.as_ptr(), flags) })
 }
 
-/// A copy of descriptor `fd` of another process.
-pub(crate) fn pidfd_getfd(pidfd: &OwnedFd, fd: Fd) -> Result<OwnedFd, Errno> {
-    // SAFETY: no pointers.
-    owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) } as c_int)
+/// What the kernel gives as the size of a folder.
+pub(crate) fn size_of_directory(directory: &OwnedFd) -> Option<u64> {
+    u64::try_from(status(directory.as_raw_fd()).ok()?.st_size).ok()
 }
 
-/// Reads memory of another process; how much could be read.
-pub(crate) fn read_memory(pid: i32, address: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
-    let local = libc::iovec {
-        iov_base: buffer.as_mut_ptr().cast(),
-        iov_len: buffer.len(),
-    };
-    let remote = libc::iovec {
-        iov_base: address as *mut c_void,
-        iov_len: buffer.len(),
-    };
-    // SAFETY: a writable buffer of the length given; the address is the other process's.
-    counted(unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) })
+/// The inode of a descriptor that is listed in a folder of `/proc`, if it is a socket.
+pub(crate) fn socket_inode(directory: &OwnedFd, fd: Fd) -> Result<Option<u64>, Errno> {
+    let mut name = [0; 12];
+    {
+        use std::io::Write as _;
+        let _ = write!(&mut name[..], "{fd}");
+    }
+    // SAFETY: plain numbers, for which zero is a value.
+    let mut status: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: a string that ends, for a number has at most eleven characters; room for a status.
+    checked(unsafe {
+        libc::fstatat(
+            directory.as_raw_fd(),
+            name.as_ptr().cast(),
+            &raw mut status,
+            0,
+        )
+    })?;
+    Ok((status.st_mode & libc::S_IFMT == libc::S_IFSOCK).then_some(status.st_ino))
 }
 
-/// Writes memory of another process; how much could be written.
-pub(crate) fn write_memory(pid: i32, address: u64, bytes: &[u8]) -> Result<usize, Errno> {
-    let local = libc::iovec {
-        iov_base: bytes.as_ptr().cast_mut().cast(),
-        iov_len: bytes.len(),
-    };
-    let remote = libc::iovec {
-        iov_base: address as *mut c_void,
-        iov_len: bytes.len(),
-    };
-    // SAFETY: a readable buffer of the length given; the address is the other process's.
-    counted(unsafe { libc::process_vm_writev(pid, &raw const local, 1, &raw const remote, 1, 0) })
+/// The inode of a descriptor of the supervisor's own.
+pub(crate) fn inode(fd: Fd) -> Result<u64, Errno> {
+    status(fd).map(|status| status.st_ino)
+}
+
+fn status(fd: Fd) -> Result<libc::stat, Errno> {
+    // SAFETY: plain numbers, for which zero is a value.
+    let mut status: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: room for a status.
+    checked(unsafe { libc::fstat(fd, &raw mut status) })?;
+    Ok(status)
+}
+
+/// An event that one thread waits for and others signal.
+pub(crate) fn event() -> Result<OwnedFd, Errno> {
+    // SAFETY: numbers only.
+    owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
+}
+
+pub(crate) fn signal_event(fd: Fd) {
+    let one = 1_u64;
+    // SAFETY: a readable number. It fails only when it is signalled already.
+    unsafe { libc::write(fd, (&raw const one).cast(), size_of::<u64>()) };
+}
+
+pub(crate) fn clear_event(fd: Fd) {
+    let mut count = 0_u64;
+    // SAFETY: room for a number. It fails only when there is nothing to clear.
+    unsafe { libc::read(fd, (&raw mut count).cast(), size_of::<u64>()) };
+}
+
+/// An epoll instance, close-on-exec.
+pub(crate) fn epoll_instance() -> Result<OwnedFd, Errno> {
+    // SAFETY: numbers only.
+    owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })
 }
 
 /// How many descriptors another process may have.

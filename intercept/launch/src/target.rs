@@ -1,81 +1,121 @@
-//! The processes of the program, seen from outside: their descriptors, their memory, their signals.
+//! The processes of the program, seen from outside: their descriptors and their signals.
 //!
 //! All of it is what the kernel lets a process do to one of the same user that descends from it.
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use zt_intercept::{Errno, Fd};
 
 use crate::sys;
 
-/// `PIDFD_THREAD` (Linux 6.9).
-const PIDFD_THREAD: u32 = libc::O_EXCL.cast_unsigned();
-/// Threads whose descriptors are kept at hand.
-const KEPT: usize = 256;
+/// Threads that are kept at hand.
+const KEPT: usize = 512;
 
-/// Ways to the threads that have made calls.
+/// The threads that have made calls.
 #[derive(Debug, Default)]
-pub(crate) struct Threads(Mutex<HashMap<i32, Arc<OwnedFd>>>);
+pub(crate) struct Threads(Mutex<HashMap<i32, Arc<Thread>>>);
+
+/// One thread.
+#[derive(Debug)]
+pub(crate) struct Thread {
+    /// Its process.
+    pub(crate) process: i32,
+    /// Its folder of descriptors. It stays this thread's, and is empty when the thread has ended.
+    descriptors: OwnedFd,
+}
 
 impl Threads {
-    /// A copy of descriptor `fd` of a thread.
-    pub(crate) fn descriptor(&self, thread: i32, fd: Fd) -> Result<OwnedFd, Errno> {
+    /// The thread of that number, and the inode of its descriptor `fd` if that is a socket.
+    pub(crate) fn socket(&self, thread: i32, fd: Fd) -> Result<(Arc<Thread>, Option<u64>), Errno> {
         let kept = self.kept().get(&thread).cloned();
-        if let Some(pidfd) = kept {
-            match sys::pidfd_getfd(&pidfd, fd) {
-                // The number belongs to another thread now.
-                Err(Errno(libc::ESRCH)) => {}
-                result => return result,
+        if let Some(kept) = kept {
+            match sys::socket_inode(&kept.descriptors, fd) {
+                // The number may belong to another thread now.
+                Err(Errno(libc::ENOENT | libc::ESRCH)) => {}
+                inode => return Ok((kept, inode?)),
             }
         }
-        let pidfd = match sys::pidfd_open(thread, PIDFD_THREAD) {
-            Ok(pidfd) => Arc::new(pidfd),
-            // An older kernel knows processes only. The thread's number says nothing about a process's end, so it is
-            // asked for every time.
-            Err(Errno(libc::EINVAL)) => {
-                let process = process_of(thread).ok_or(Errno(libc::ESRCH))?;
-                return sys::pidfd_getfd(&sys::pidfd_open(process, 0)?, fd);
-            }
-            Err(errno) => return Err(errno),
-        };
-        let copy = sys::pidfd_getfd(&pidfd, fd);
+        let opened = self.open(thread)?;
+        match sys::socket_inode(&opened.descriptors, fd) {
+            Err(Errno(libc::ENOENT | libc::ESRCH)) => Ok((opened, None)),
+            inode => Ok((opened, inode?)),
+        }
+    }
+
+    /// The thread of that number. Fails when it must not be looked at.
+    pub(crate) fn get(&self, thread: i32) -> Result<Arc<Thread>, Errno> {
+        // Its own folder says whether it still is the same, and whether it may be looked at.
+        self.socket(thread, 0).map(|(thread, _)| thread)
+    }
+
+    fn open(&self, thread: i32) -> Result<Arc<Thread>, Errno> {
+        let opened = Arc::new(Thread {
+            descriptors: sys::open_directory(&format!("/proc/{thread}/fd"))?,
+            process: process_of(thread).ok_or(Errno(libc::ESRCH))?,
+        });
         let mut kept = self.kept();
         if kept.len() >= KEPT {
             kept.clear();
         }
-        kept.insert(thread, pidfd);
-        copy
+        kept.insert(thread, Arc::clone(&opened));
+        Ok(opened)
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<i32, Arc<OwnedFd>>> {
+    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<i32, Arc<Thread>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Exactly `len` bytes of a thread's memory; `None` where the kernel would say `EFAULT`.
-pub(crate) fn read(thread: i32, address: u64, len: usize) -> Option<Vec<u8>> {
-    let mut bytes = vec![0; len];
-    (len == 0 || sys::read_memory(thread, address, &mut bytes) == Ok(len)).then_some(bytes)
-}
-
-/// A C `int` of a thread's memory.
-pub(crate) fn read_int(thread: i32, address: u64) -> Option<i32> {
-    let bytes = read(thread, address, size_of::<i32>())?;
-    Some(i32::from_ne_bytes(bytes.try_into().ok()?))
-}
-
-/// Writes into a thread's memory.
-pub(crate) fn write(thread: i32, address: u64, bytes: &[u8]) -> Result<(), Errno> {
-    if bytes.is_empty() || sys::write_memory(thread, address, bytes) == Ok(bytes.len()) {
-        Ok(())
-    } else {
-        Err(Errno(libc::EFAULT))
+impl Thread {
+    /// Whether its process may have another descriptor. Kernels before 6.2 do not say how many it has.
+    pub(crate) fn has_room(&self) -> bool {
+        match (
+            sys::size_of_directory(&self.descriptors),
+            sys::descriptor_limit(self.process),
+        ) {
+            (Some(taken), Some(limit)) => taken < limit,
+            _ => true,
+        }
     }
+}
+
+/// The inode of a descriptor of a process, if it is a socket.
+pub(crate) fn inode_at(process: i32, fd: Fd) -> Result<Option<u64>, Errno> {
+    match fs::metadata(format!("/proc/{process}/fd/{fd}")) {
+        Ok(file) if file.file_type().is_socket() => Ok(Some(file.ino())),
+        Ok(_) => Ok(None),
+        Err(error) => Err(Errno(error.raw_os_error().unwrap_or(libc::EIO))),
+    }
+}
+
+/// Whether a process has made itself, or was made by its file's mode, one that nobody may look into.
+pub(crate) fn protects_itself(process: i32) -> bool {
+    let own = fs::metadata("/proc/self").map(|file| file.uid());
+    let its = fs::metadata(format!("/proc/{process}")).map(|file| file.uid());
+    matches!((own, its), (Ok(own), Ok(its)) if own != its)
+}
+
+/// The parent of a process.
+pub(crate) fn parent_of(process: i32) -> Option<i32> {
+    stat(process)?.1.parse().ok()
+}
+
+/// Whether a process has not ended yet.
+pub(crate) fn is_there(process: i32) -> bool {
+    stat(process).is_some_and(|(state, _)| state != "Z" && state != "X")
+}
+
+/// The state of a process, and its parent.
+fn stat(process: i32) -> Option<(String, String)> {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name before it may hold anything.
+    let (_, rest) = text.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace();
+    Some((fields.next()?.to_owned(), fields.next()?.to_owned()))
 }
 
 /// What `/proc/<thread>/status` says under a name.
@@ -118,45 +158,12 @@ fn signalled(thread: i32, status: &str) -> bool {
     own || (is_first && set("ShdPnd") & unblocked != 0)
 }
 
-/// Whether a descriptor of a thread is close-on-exec.
-pub(crate) fn is_close_on_exec(thread: i32, fd: Fd) -> Result<bool, Errno> {
+/// The `O_…` flags of a descriptor of a thread.
+pub(crate) fn flags_of(thread: i32, fd: Fd) -> Result<i32, Errno> {
     let info = fs::read_to_string(format!("/proc/{thread}/fdinfo/{fd}"))
         .map_err(|_| Errno(libc::EBADF))?;
     let flags = field(&info, "flags").and_then(|flags| i32::from_str_radix(flags, 8).ok());
-    Ok(flags.is_some_and(|flags| flags & libc::O_CLOEXEC != 0))
-}
-
-/// A part of what the kernel says of a descriptor of a thread.
-pub(crate) fn read_fd_info(thread: i32, fd: Fd, offset: u64, buffer: &mut [u8]) -> Option<usize> {
-    let mut file = fs::File::open(format!("/proc/{thread}/fdinfo/{fd}")).ok()?;
-    file.seek(SeekFrom::Start(offset)).ok()?;
-    file.read(buffer).ok()
-}
-
-/// Whether a thread may have another descriptor. Kernels before 6.2 do not say how many it has.
-pub(crate) fn has_room(thread: i32) -> bool {
-    match (
-        fs::metadata(format!("/proc/{thread}/fd")),
-        sys::descriptor_limit(thread),
-    ) {
-        (Ok(directory), Some(limit)) => directory.size() < limit,
-        _ => true,
-    }
-}
-
-/// The epoll instances among a thread's descriptors.
-pub(crate) fn epoll_instances(thread: i32) -> Vec<Fd> {
-    let Ok(directory) = fs::read_dir(format!("/proc/{thread}/fd")) else {
-        return Vec::new();
-    };
-    directory
-        .flatten()
-        .filter(|entry| {
-            fs::read_link(entry.path())
-                .is_ok_and(|link| link.as_os_str() == "anon_inode:[eventpoll]")
-        })
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect()
+    flags.ok_or(Errno(libc::EBADF))
 }
 
 #[cfg(test)]

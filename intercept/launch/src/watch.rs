@@ -29,8 +29,8 @@ pub(crate) struct Signals {
     inherited: sigset_t,
 }
 
-/// Holds all forwarded signals back, in this thread and those that it will start, and adopts orphans: only the
-/// descriptors and memory of descendants can be reached everywhere.
+/// Holds all forwarded signals back, in this thread and those that it will start, and adopts orphans: only descendants
+/// can be looked into everywhere.
 pub(crate) fn prepare() -> Result<Signals, Errno> {
     // SAFETY: an initialised set, and numbers.
     unsafe {
@@ -63,6 +63,7 @@ pub(crate) fn until_the_end(supervisor: &Supervisor, signals: &Signals, child: i
             }
         }
         while let Some((process, ended)) = reap() {
+            supervisor.bell.ring();
             if process == child {
                 status = Some(ended);
             }

@@ -4,9 +4,9 @@ use core::mem::size_of;
 use core::ptr;
 
 use zt_intercept::frames::{Arrived, Control, HEADER_LEN, SendControl};
-use zt_intercept::{Errno, Fd};
+use zt_intercept::{Errno, Fd, SockAddr};
 use zt_socket_rpc::Id;
-use zt_socket_rpc::linux::{EAGAIN, ECONNRESET, EMSGSIZE, ENOTCONN, EPIPE, SOL_SOCKET};
+use zt_socket_rpc::linux::{ECONNRESET, EMSGSIZE, ENOTCONN, EPIPE, SOL_SOCKET};
 
 use crate::message::{IoVec, MessageHeader, SCM_RIGHTS};
 use crate::next;
@@ -18,6 +18,7 @@ const MSG_TRUNC: i32 = 0x20;
 const MSG_DONTWAIT: i32 = 0x40;
 const MSG_NOSIGNAL: i32 = 0x4000;
 const MSG_ERRQUEUE: i32 = 0x2000;
+const MSG_MORE: i32 = 0x8000;
 
 /// Vectors up to this length are joined to the header on a small stack.
 const SHORT: usize = 8;
@@ -109,6 +110,8 @@ const fn is_gone(errno: Errno) -> bool {
 /// As [`send`].
 unsafe fn send_once(fd: Fd, id: Id, message: &MessageHeader, flags: i32) -> isize {
     // SAFETY: the caller's promise.
+    let len = unsafe { total(message.vector, message.vector_len) };
+    // SAFETY: the caller's promise.
     let framed = unsafe {
         let to = if message.name.is_null() {
             None
@@ -118,32 +121,82 @@ unsafe fn send_once(fd: Fd, id: Id, message: &MessageHeader, flags: i32) -> isiz
                 message.name_len as usize,
             ))
         };
-        send_control(message).and_then(|control| {
-            let len = total(message.vector, message.vector_len);
-            program().frame(fd, id, to, &control, len)
-        })
+        send_control(message)
+            .and_then(|control| program().frame(fd, id, to, &control, len, flags & MSG_MORE != 0))
     };
-    let mut header = match framed {
-        Ok(header) => header,
+    let mut heading = match framed {
+        Ok(heading) => heading,
         Err(errno) => return next::fail(errno) as isize,
     };
-    // SAFETY: the caller's promise; the header lives through the call.
-    let sent = unsafe {
-        joined(
-            header.as_mut_ptr(),
-            message.vector,
-            message.vector_len,
-            |all| {
-                let framed = MessageHeader::new(all, ptr::null_mut(), 0);
-                let flags = flags & MSG_DONTWAIT | MSG_NOSIGNAL;
-                next::sendmsg(fd, (&raw const framed).cast(), flags)
-            },
-        )
+    let header = heading.header.as_mut_ptr();
+    let flags = flags & MSG_DONTWAIT | MSG_NOSIGNAL;
+    let give = |all: &mut [IoVec]| {
+        let framed = MessageHeader::new(all, ptr::null_mut(), 0);
+        // SAFETY: the program's vector and the header before it, which live through the call.
+        unsafe { next::sendmsg(fd, (&raw const framed).cast(), flags) }
     };
-    if sent >= 0 {
-        return sent - HEADER_LEN as isize;
+    let Some(segment) = heading.segment else {
+        // SAFETY: the caller's promise; the header lives through the call.
+        let sent = unsafe { joined(header, message.vector, message.vector_len, give) };
+        return if sent >= 0 {
+            sent - HEADER_LEN as isize
+        } else {
+            sent
+        };
+    };
+    let mut begin = 0;
+    while begin < len {
+        // SAFETY: the caller's promise; the header lives through the call.
+        let sent = unsafe {
+            let range = begin..len.min(begin + segment);
+            cut(header, message.vector, message.vector_len, range, give)
+        };
+        if sent < 0 {
+            // What has left cannot be taken back; the rest is lost as on any network.
+            return if begin == 0 { sent } else { begin as isize };
+        }
+        begin += segment;
     }
-    sent
+    len as isize
+}
+
+/// As [`joined`] for a part of the vector's bytes.
+///
+/// # Safety
+/// As [`joined`]; the range ends within the bytes of the vector.
+unsafe fn cut(
+    header: *mut u8,
+    vector: *const IoVec,
+    count: usize,
+    range: core::ops::Range<usize>,
+    call: impl FnOnce(&mut [IoVec]) -> isize,
+) -> isize {
+    let mut at = 0;
+    let (mut first, mut last) = (count, 0);
+    for index in 0..count {
+        // SAFETY: the caller's promise.
+        let len = unsafe { (*vector.add(index)).len };
+        if at < range.end && at + len > range.start {
+            first = first.min(index);
+            last = index + 1;
+        }
+        at += len;
+    }
+    // SAFETY: the caller's promise: the elements that the range touches.
+    unsafe {
+        let before = total(vector, first);
+        joined(header, vector.add(first), last - first, |all| {
+            let mut skip = range.start - before;
+            let mut left = range.len();
+            for part in all.iter_mut().skip(1) {
+                part.base = part.base.add(skip);
+                part.len = (part.len - skip).min(left);
+                left -= part.len;
+                skip = 0;
+            }
+            call(all)
+        })
+    }
 }
 
 /// `recvmsg` on a framed descriptor.
@@ -152,7 +205,8 @@ unsafe fn send_once(fd: Fd, id: Id, message: &MessageHeader, flags: i32) -> isiz
 /// The program's promise to the C library: a `struct msghdr` as `recvmsg` takes it.
 pub(crate) unsafe fn receive(fd: Fd, id: Id, message: &mut MessageHeader, flags: i32) -> isize {
     if flags & MSG_ERRQUEUE != 0 {
-        return next::fail(Errno(EAGAIN)) as isize;
+        // SAFETY: the caller's promise.
+        return unsafe { receive_lost(id, message) };
     }
     let mut id = id;
     loop {
@@ -205,19 +259,50 @@ unsafe fn receive_once(fd: Fd, id: Id, message: &mut MessageHeader, flags: i32) 
     message.flags = taken.flags & (MSG_TRUNC | MSG_CTRUNC);
     // SAFETY: the caller's promise.
     unsafe {
-        put_name(message, &arrived);
+        put_name(message, &arrived.peer);
         put_control(id, message, &arrived, taken.control_len);
     }
     Some((len - HEADER_LEN) as isize)
 }
 
+/// An entry of the error queue.
+///
 /// # Safety
 /// As [`receive`].
-unsafe fn put_name(message: &mut MessageHeader, arrived: &Arrived) {
+unsafe fn receive_lost(id: Id, message: &mut MessageHeader) -> isize {
+    let lost = match program().take_lost(id) {
+        Ok(lost) => lost,
+        Err(errno) => return next::fail(errno) as isize,
+    };
+    let payload = lost.payload();
+    let mut copied = 0;
+    message.flags = MSG_ERRQUEUE;
+    // SAFETY: the caller's promise: writable buffers of these lengths.
+    unsafe {
+        for index in 0..message.vector_len {
+            let part = *message.vector.add(index);
+            let rest = payload.get(copied..).unwrap_or_default();
+            let count = rest.len().min(part.len);
+            ptr::copy_nonoverlapping(rest.as_ptr(), part.base, count);
+            copied += count;
+        }
+        put_name(message, &lost.peer);
+        let end = put_one(message, 0, &lost.control);
+        message.control_len = end.min(message.control_len);
+    }
+    if copied < payload.len() {
+        message.flags |= MSG_TRUNC;
+    }
+    copied as isize
+}
+
+/// # Safety
+/// As [`receive`].
+unsafe fn put_name(message: &mut MessageHeader, name: &SockAddr) {
     if message.name.is_null() {
         return;
     }
-    let name = arrived.peer.as_bytes();
+    let name = name.as_bytes();
     let count = name.len().min(message.name_len as usize);
     // SAFETY: the caller's promise.
     unsafe { ptr::copy_nonoverlapping(name.as_ptr(), message.name, count) };

@@ -3,8 +3,10 @@
 //! Each begins with one branch: an inert process goes straight on to the C library. Pointers are the program's; where
 //! the kernel would answer `EFAULT` for a null pointer the call is left to it.
 
+mod addresses;
 mod descriptors;
 mod epoll;
+mod interfaces;
 mod names;
 mod options;
 mod receive;

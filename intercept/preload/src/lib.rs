@@ -1,7 +1,7 @@
 //! `libztintercept.so`: hooks in front of the C library's socket calls.
 //!
 //! One file for every libc: no std, no dependency, no thread-local storage; its only undefined symbols are
-//! `__errno_location`, a weak `dlsym`, and what the compiler itself calls (`memcpy` and its like). Without
+//! `__errno_location`, a weak `dlsym` and `dl_iterate_phdr`, and what the compiler itself calls (`memcpy` and its like). Without
 //! `ZT_NC_NETWORK` in the environment every hook is a branch and a jump to the C library's function.
 //!
 //! A hook ([`hooks`]) turns pointers into slices, asks the operation in `zt_intercept`, and returns its value or sets
@@ -9,9 +9,11 @@
 #![cfg_attr(panic = "abort", no_std)]
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod elf;
 mod environment;
 mod frame;
 mod hooks;
+mod libc;
 mod log;
 mod message;
 mod next;

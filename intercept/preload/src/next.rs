@@ -75,6 +75,15 @@ fn dlsym() -> Option<Dlsym> {
 const RTLD_DEFAULT: *mut c_void = core::ptr::null_mut();
 const RTLD_NEXT: *mut c_void = usize::MAX as *mut c_void;
 
+/// A function of a library behind this one; null if there is none, or no `dlsym`.
+pub(crate) fn by_name(name: &core::ffi::CStr) -> *mut c_void {
+    match dlsym() {
+        // SAFETY: a zero-terminated name.
+        Some(dlsym) => unsafe { dlsym(RTLD_NEXT, name.as_ptr()) },
+        None => core::ptr::null_mut(),
+    }
+}
+
 /// The `environ` of a musl program; `None` under glibc, which passes the environment to constructors.
 pub(crate) fn musl_environ() -> Option<*const *const c_char> {
     let dlsym = dlsym()?;
@@ -146,6 +155,8 @@ type Address = *mut u8;
 type Length = *mut u32;
 
 next! {
+    socket(domain: c_int, of_type: c_int, protocol: c_int) -> c_int
+        = (number::SOCKET, [domain as usize, of_type as usize, protocol as usize, 0, 0, 0]);
     connect(fd: c_int, address: *const u8, len: u32) -> c_int
         = (number::CONNECT, [fd as usize, address as usize, len as usize, 0, 0, 0]);
     bind(fd: c_int, address: *const u8, len: u32) -> c_int

@@ -71,6 +71,7 @@ impl<K: Kernel> Program<'_, K> {
             self.kernel.close(connection);
             return Err(errno.into());
         }
+        self.carry_buffers_over(fd, connection);
         self.registrations.forget(connection);
         Ok(Connection {
             fd: connection,

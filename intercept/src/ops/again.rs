@@ -4,7 +4,7 @@
 //! of the service that ended: the options and the peer.
 
 use zt_socket_rpc::linux::*;
-use zt_socket_rpc::{Entry, Family, Id, State};
+use zt_socket_rpc::{Entry, Family, Id, Kind, State};
 
 use crate::Program;
 use crate::home::{Home, PAUSE_MS};
@@ -49,8 +49,11 @@ impl<K: Kernel> Program<'_, K> {
 
     /// The socket's new id, if there is a service to have it.
     fn datagram_again(&self, fd: Fd, id: Id) -> Result<Option<Id>, Errno> {
-        let home = self.home(fd).ok_or(Errno(ENETDOWN))?;
         let before = self.kernel.table().and_then(|table| table.entry(id.tag()));
+        let home = self
+            .home(fd)
+            .or_else(|| before.as_ref().map(|entry| self.home_of_datagram(entry)))
+            .ok_or(Errno(ENETDOWN))?;
         match self.lan() {
             // The same service, and it answers: it has left the network.
             Lan::Up(table) if table.instance() == home.instance => {
@@ -67,6 +70,7 @@ impl<K: Kernel> Program<'_, K> {
 
     fn renew_datagram(&self, fd: Fd, home: &Home, before: Option<Entry>) -> Result<Id, Errno> {
         let native = Native {
+            kind: home.kind,
             family: home.family,
             local: home.local,
             nonblocking: self.kernel.is_nonblocking(fd)?,
@@ -92,9 +96,14 @@ impl<K: Kernel> Program<'_, K> {
             Family::V4 => AF_INET,
             Family::V6 => AF_INET6,
         };
-        let fd = self
-            .kernel
-            .socket(i32::from(domain), SOCK_DGRAM, IPPROTO_UDP)?;
+        let (of_type, protocol) = match (home.kind, home.family) {
+            (Kind::RawEcho, Family::V4) => (SOCK_RAW, IPPROTO_ICMP),
+            (Kind::RawEcho, Family::V6) => (SOCK_RAW, IPPROTO_ICMPV6),
+            (Kind::Echo, Family::V4) => (SOCK_DGRAM, IPPROTO_ICMP),
+            (Kind::Echo, Family::V6) => (SOCK_DGRAM, IPPROTO_ICMPV6),
+            _ => (SOCK_DGRAM, IPPROTO_UDP),
+        };
+        let fd = self.kernel.socket(i32::from(domain), of_type, protocol)?;
         let flag = |level, name, on: bool| {
             self.kernel
                 .set_option(fd, level, name, &i32::from(on).to_ne_bytes())
@@ -104,6 +113,10 @@ impl<K: Kernel> Program<'_, K> {
             .and_then(|()| match home.family {
                 Family::V6 => flag(SOL_IPV6, IPV6_V6ONLY, home.v6_only),
                 Family::V4 => Ok(()),
+            })
+            .and_then(|()| match self.own_network(fd) {
+                Some(_) => Ok(()),
+                None => Err(Errno(EADDRNOTAVAIL)),
             })
             .and_then(|()| {
                 self.kernel

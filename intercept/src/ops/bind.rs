@@ -2,7 +2,9 @@
 
 use core::net::SocketAddr;
 
-use zt_socket_rpc::linux::{EACCES, EADDRINUSE, EADDRNOTAVAIL, EINVAL, SOCK_SEQPACKET};
+use zt_socket_rpc::linux::{
+    EACCES, EADDRINUSE, EADDRNOTAVAIL, SO_BINDTODEVICE, SOCK_SEQPACKET, SOL_SOCKET,
+};
 use zt_socket_rpc::{Bind, Kind, Reply, Request};
 
 use crate::Program;
@@ -12,8 +14,16 @@ use crate::outcome::{Outcome, Reason, Step};
 use crate::sockaddr::{Given, parse};
 
 /// How long a port that is in use may take to become free.
-const RELEASE_ATTEMPTS: u32 = 20;
-const RELEASE_PAUSE_MS: i32 = 1;
+const RELEASE_PAUSES_MS: [i32; 40] = {
+    let mut pauses = [1; 40];
+    let mut late = 20;
+    // A busy machine.
+    while late < pauses.len() {
+        pauses[late] = 10;
+        late += 1;
+    }
+    pauses
+};
 
 impl<K: Kernel> Program<'_, K> {
     /// `bind(fd, address)`.
@@ -25,18 +35,17 @@ impl<K: Kernel> Program<'_, K> {
     }
 
     fn bind_internet(&self, fd: Fd, address: &[u8], at: Given) -> Step<i32> {
-        if self.own(fd).is_some() {
-            // Bound or connected already.
-            return Err(Errno(EINVAL).into());
+        if let Some(own) = self.own(fd) {
+            return self.bind_own_datagram(fd, own, at);
         }
         if is_loopback(at.address) {
             return Err(Reason::Loopback.into());
         }
-        if let Ok(family) = self.udp_family(fd) {
-            return self.bind_datagram(fd, family, address, at);
+        if let Ok((family, kind)) = self.datagram_socket(fd) {
+            return self.bind_datagram(fd, family, kind, address, at);
         }
         let wildcard = at.address.ip().is_unspecified();
-        if self.settings.mode() == Mode::Isolated {
+        if self.settings.mode() == Mode::Isolated && !(wildcard && self.confine(fd)) {
             return self.bind_lan(fd, at.address);
         }
         if !wildcard {
@@ -57,15 +66,23 @@ impl<K: Kernel> Program<'_, K> {
         }
     }
 
+    /// In isolated mode: keeps what a kernel socket hears of the container's own network to its loopback. False where
+    /// the kernel has that as a privilege (before Linux 5.7); such a socket is on the LAN only.
+    pub(crate) fn confine(&self, fd: Fd) -> bool {
+        self.kernel
+            .set_option(fd, SOL_SOCKET, SO_BINDTODEVICE, b"lo\0")
+            .is_ok()
+    }
+
     /// Binds on the kernel's network. A listener that was handed over lives until the service has heard of its end; so
     /// a port that its program has just closed gets a moment to become free.
     pub(crate) fn bind_kernel(&self, fd: Fd, address: &[u8]) -> Result<(), Errno> {
         let mut bound = self.kernel.bind(fd, address);
-        for _ in 0..RELEASE_ATTEMPTS {
+        for pause in RELEASE_PAUSES_MS {
             if bound != Err(Errno(EADDRINUSE)) || !matches!(self.lan(), Lan::Up(_)) {
                 break;
             }
-            self.kernel.sleep(RELEASE_PAUSE_MS);
+            self.kernel.sleep(pause);
             bound = self.kernel.bind(fd, address);
         }
         bound

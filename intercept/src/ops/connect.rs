@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use zt_socket_rpc::linux::*;
-use zt_socket_rpc::{Connect, Entry, Family, Id, Kind, Name, Options, Reply, Request, State};
+use zt_socket_rpc::{Connect, Entry, Family, Id, Kind, Name, Options, Reach, Request, State};
 
 use crate::Program;
 use crate::control::Waited;
@@ -12,7 +12,7 @@ use crate::lan::{Lan, Mode, is_loopback, is_private};
 use crate::native::{TCP_STATE_CLOSE, Timeval};
 use crate::outcome::{Outcome, Reason, Step};
 use crate::own::Mark;
-use crate::sockaddr::{Given, parse};
+use crate::sockaddr::{Given, parse, scope_of};
 
 /// What a new attempt carries from the descriptor that it replaces.
 struct Attempt {
@@ -34,10 +34,9 @@ impl<K: Kernel> Program<'_, K> {
             return Outcome::PassThrough(Reason::NotInternet);
         };
         let end = match self.own(fd) {
-            Some(Name {
-                kind: Kind::Datagram,
-                id,
-            }) => self.connect_own_datagram(fd, id, address),
+            Some(Name { kind, id }) if kind.is_framed() => {
+                self.connect_own_datagram(fd, id, address)
+            }
             Some(name) => self.connect_own(fd, name, to),
             None => self.connect_native(fd, to),
         };
@@ -57,8 +56,7 @@ impl<K: Kernel> Program<'_, K> {
         };
         let routed = match &lan {
             Lan::Up(table) | Lan::Away(Some(table)) => {
-                let ip = to.address.ip();
-                table.routes_to(ip) || table.is_own(ip)
+                table.reach(to.address.ip(), scope_of(to.address)) != Reach::Own
             }
             Lan::Away(None) => false,
         };
@@ -76,8 +74,8 @@ impl<K: Kernel> Program<'_, K> {
     /// An undecided socket of the kernel.
     fn connect_native(&self, fd: Fd, to: Given) -> Step<i32> {
         let lan = self.lan_of_destination(to)?;
-        if let Ok(family) = self.udp_family(fd) {
-            return self.connect_datagram(fd, family, to, &lan);
+        if let Ok((family, kind)) = self.datagram_socket(fd) {
+            return self.connect_datagram(fd, family, kind, to, &lan);
         }
         let family = self.tcp_family(fd)?;
         // An IPv4 address on an IPv6 socket, or the other way round: the kernel has the right errno.
@@ -170,7 +168,9 @@ impl<K: Kernel> Program<'_, K> {
     fn attempt(&self, fd: Fd, attempt: &Attempt) -> Step<i32> {
         let pair = self.new_pair(Kind::Stream, SOCK_STREAM, attempt.nonblocking)?;
         self.carry_over(fd, pair.ours);
-        let sent = self.plug_stream(pair.ours).and_then(|plug| {
+        // A blocking attempt ends within this call.
+        let narrow = !attempt.nonblocking || self.kernel.keeps_descriptors();
+        let sent = self.plug_stream(pair.ours, narrow).and_then(|plug| {
             let request = Request::Connect(Connect {
                 id: pair.id,
                 remote: attempt.remote,
@@ -180,12 +180,18 @@ impl<K: Kernel> Program<'_, K> {
                 plug,
                 options: attempt.options,
             });
+            // With both halves the service can connect two of its programs without being in between.
+            let both = [pair.service, pair.ours];
+            let halves = if self.is_own(attempt.remote.ip()) {
+                &both[..]
+            } else {
+                &both[..1]
+            };
             if attempt.nonblocking {
-                self.send_request(&request, &[pair.service]).map(|()| None)
+                self.send_request(&request, halves).map(|()| None)
             } else {
                 let limit: Timeval = self.timeout(fd, SO_SNDTIMEO_OLD);
-                self.exchange_connect(&request, &[pair.service], &limit)
-                    .map(Some)
+                self.exchange_connect(&request, halves, &limit).map(Some)
             }
         });
         self.kernel.close(pair.service);
@@ -208,13 +214,13 @@ impl<K: Kernel> Program<'_, K> {
             return Err(Errno(EINPROGRESS).into());
         };
         match self.wait_connected(channel) {
-            Waited::Ended(Reply::Failed { errno }) => {
+            Waited::Failed(errno) => {
                 // Told now, so no longer pending.
                 let _ = self.int_option(fd, SOL_SOCKET, SO_ERROR);
                 self.mark(fd, Mark::ErrorTaken);
                 Err(Errno(errno).into())
             }
-            Waited::Ended(_) => {
+            Waited::Connected => {
                 self.widen(fd);
                 Ok(0)
             }
@@ -228,6 +234,11 @@ impl<K: Kernel> Program<'_, K> {
                 .into())
             }
         }
+    }
+
+    /// Whether an address is one of the service's own on the LAN.
+    fn is_own(&self, ip: core::net::IpAddr) -> bool {
+        self.kernel.table().is_some_and(|table| table.is_own(ip))
     }
 
     /// The pending error of a connection, once: what `SO_ERROR` and a repeated `connect` report.

@@ -9,7 +9,10 @@
 use core::net::SocketAddr;
 
 use zt_socket_rpc::linux::*;
-use zt_socket_rpc::{ConnectDatagram, Family, Id, Kind, OpenDatagram, Reply, Request};
+use zt_socket_rpc::{
+    BindDatagram, ConnectDatagram, Entry, Family, Id, Kind, LAN_INTERFACE, Name, OpenDatagram,
+    Options, Reach, Reply, Request, State, is_for_many,
+};
 
 use crate::Program;
 use crate::home::Home;
@@ -18,11 +21,12 @@ use crate::lan::{Lan, Mode, is_loopback};
 use crate::native::Native;
 use crate::outcome::{Outcome, Reason, Step};
 use crate::own::UNIX_LEN;
-use crate::sockaddr::{Given, family_of, parse, wildcard};
+use crate::sockaddr::{Given, family_of, parse, scope_of, wildcard};
 
 /// Half the send buffer that the largest datagram needs; the kernel doubles it.
 const SEND_BUFFER: i32 = 106_496;
 const AF_UNSPEC: u16 = 0;
+const LOOPBACK_DEVICE: &[u8] = b"lo\0";
 
 impl<K: Kernel> Program<'_, K> {
     /// The id of a descriptor that carries frames. On any other it costs a look at a bit.
@@ -37,7 +41,7 @@ impl<K: Kernel> Program<'_, K> {
 
     fn own_datagram(&self, fd: Fd) -> Option<Id> {
         match self.own(fd) {
-            Some(name) if name.kind == Kind::Datagram => Some(name.id),
+            Some(name) if name.kind.is_framed() => Some(name.id),
             _ => {
                 self.datagrams.remove(fd);
                 None
@@ -47,7 +51,7 @@ impl<K: Kernel> Program<'_, K> {
 
     /// Notes a descriptor that this program was started with.
     pub fn adopt(&self, fd: Fd) {
-        if self.own(fd).is_some_and(|name| name.kind == Kind::Datagram) {
+        if self.own(fd).is_some_and(|name| name.kind.is_framed()) {
             self.datagrams.add(fd);
         }
     }
@@ -76,14 +80,13 @@ impl<K: Kernel> Program<'_, K> {
         // A lookup at a resolver of the container's own network must not cost a system call.
         if self.settings.mode() == Mode::Split
             && let Some(table) = self.kernel.table()
-            && !table.routes_to(to.address.ip())
-            && !table.is_own(to.address.ip())
+            && table.reach(to.address.ip(), scope_of(to.address)) == Reach::Own
         {
             return Err(Reason::NotOnTheLan.into());
         }
-        let family = self.udp_family(fd)?;
+        let (family, kind) = self.datagram_socket(fd)?;
         let lan = self.lan_of_destination(to)?;
-        self.move_to_lan(fd, family, to, None, &lan)
+        self.move_to_lan(fd, (family, kind), to, None, &lan)
     }
 
     /// `connect` of an undecided UDP socket to the LAN.
@@ -91,17 +94,18 @@ impl<K: Kernel> Program<'_, K> {
         &self,
         fd: Fd,
         family: Family,
+        kind: Kind,
         to: Given,
         lan: &Lan<'_>,
     ) -> Step<i32> {
-        self.move_to_lan(fd, family, to, Some(to.address), lan)
+        self.move_to_lan(fd, (family, kind), to, Some(to.address), lan)
             .map(|_| 0)
     }
 
     fn move_to_lan(
         &self,
         fd: Fd,
-        family: Family,
+        (family, kind): (Family, Kind),
         to: Given,
         remote: Option<SocketAddr>,
         lan: &Lan<'_>,
@@ -109,7 +113,7 @@ impl<K: Kernel> Program<'_, K> {
         if family == Family::V4 && to.family == Family::V6 {
             return Err(Reason::NotInternet.into());
         }
-        let mut native = self.native_datagram(fd, family)?;
+        let mut native = self.native_datagram(fd, family, kind)?;
         if native.options.v6_only && to.address.is_ipv4() {
             return Err(Reason::NotInternet.into());
         }
@@ -122,10 +126,70 @@ impl<K: Kernel> Program<'_, K> {
             return Err(Reason::BoundElsewhere.into());
         }
         if matches!(lan, Lan::Away(_)) {
-            return Err(Errno(ENETUNREACH).into());
+            // What is for everybody is for the container's own network too.
+            return Err(match is_for_many(to.address.ip()) {
+                true if self.settings.mode() == Mode::Split => Reason::ServiceAway.into(),
+                _ => Errno(ENETUNREACH).into(),
+            });
         }
-        let kernel = (self.settings.mode() == Mode::Split).then_some(fd);
+        if let Some(remote) = remote {
+            self.may_connect(remote, &native.options)?;
+        }
+        let kernel = self.own_network(fd);
         Ok(self.open_datagram(fd, &native, native.local, remote, kernel)?)
+    }
+
+    /// Moves a socket that the program has not sent from.
+    pub(super) fn move_unbound(&self, fd: Fd, family: Family, kind: Kind) -> Step<Id> {
+        let native = self.native_datagram(fd, family, kind)?;
+        if !native.local.ip().is_unspecified() {
+            return Err(Reason::BoundElsewhere.into());
+        }
+        let kernel = self.own_network(fd);
+        Ok(self.open_datagram_as(
+            fd,
+            &native,
+            native.local,
+            None,
+            kernel,
+            native.local.port() == 0,
+        )?)
+    }
+
+    /// The socket that serves the container's own network: all of it, or in isolated mode only what is not for the LAN.
+    pub(super) fn own_network(&self, fd: Fd) -> Option<Fd> {
+        match self.settings.mode() {
+            Mode::Split => Some(fd),
+            Mode::Isolated => self
+                .kernel
+                .set_option(fd, SOL_SOCKET, SO_BINDTODEVICE, LOOPBACK_DEVICE)
+                .ok()
+                .map(|()| fd),
+        }
+    }
+
+    /// An ICMP socket that the kernel has refused to this user, for the LAN alone, in the place of `fd`.
+    ///
+    /// # Errors
+    /// The service is away or has refused it.
+    pub fn open_echo(&self, fd: Fd) -> Result<(), Errno> {
+        let family = match self.int_option(fd, SOL_SOCKET, SO_DOMAIN) {
+            Ok(domain) if domain == i32::from(AF_INET6) => Family::V6,
+            _ => Family::V4,
+        };
+        if matches!(self.lan_at_start(), Lan::Away(_)) {
+            return Err(Errno(EACCES));
+        }
+        let native = Native {
+            kind: Kind::Echo,
+            family,
+            local: wildcard(family, 0),
+            nonblocking: self.kernel.is_nonblocking(fd)?,
+            close_on_exec: self.kernel.is_close_on_exec(fd)?,
+            options: Options::default(),
+        };
+        self.open_datagram_as(fd, &native, native.local, None, None, true)
+            .map(drop)
     }
 
     fn is_connected(&self, fd: Fd) -> bool {
@@ -137,25 +201,41 @@ impl<K: Kernel> Program<'_, K> {
         &self,
         fd: Fd,
         family: Family,
+        kind: Kind,
         address: &[u8],
         at: Given,
     ) -> Step<i32> {
-        let native = self.native_datagram(fd, family)?;
+        let native = self.native_datagram(fd, family, kind)?;
         if native.local.port() != 0 {
             // Bound already: the kernel says `EINVAL`.
             return Err(Reason::NotUdp.into());
         }
-        if self.settings.mode() == Mode::Isolated {
-            return self.bind_datagram_to_lan(fd, &native, at.address);
+        let ip = at.address.ip();
+        let isolated = self.settings.mode() == Mode::Isolated;
+        if isolated && matches!(self.lan_at_start(), Lan::Away(_)) {
+            // What the kernel says of an address that this host does not have.
+            return Err(Errno(EADDRNOTAVAIL).into());
         }
-        if !at.address.ip().is_unspecified() {
+        // Of the addresses of many, that of a group on the LAN alone and its broadcast address are only the LAN's.
+        let is_both = ip.is_unspecified()
+            || !isolated && is_for_many(ip) && scope_of(at.address) != LAN_INTERFACE;
+        if !is_both {
             return match self.lan() {
-                Lan::Up(table) if table.is_own(at.address.ip()) => {
+                _ if isolated => self.bind_datagram_to_lan(fd, &native, at.address),
+                Lan::Up(table)
+                    if table.is_own(ip)
+                        || table.is_broadcast(ip)
+                        || scope_of(at.address) == LAN_INTERFACE =>
+                {
                     self.bind_datagram_to_lan(fd, &native, at.address)
                 }
                 Lan::Up(_) => Err(Reason::NotOnTheLan.into()),
                 Lan::Away(_) => Err(Reason::ServiceAway.into()),
             };
+        }
+        let kernel = self.own_network(fd);
+        if kernel.is_none() {
+            return self.bind_datagram_to_lan(fd, &native, at.address);
         }
         match self.bind_kernel(fd, address) {
             Ok(()) => {}
@@ -169,12 +249,17 @@ impl<K: Kernel> Program<'_, K> {
             return Ok(0);
         }
         let shared = native.options.reuse_address || native.options.reuse_port;
-        let local = wildcard(family, at.address.port());
-        match self.open_datagram(fd, &native, local, None, Some(fd)) {
+        let local = if ip.is_unspecified() {
+            wildcard(family, at.address.port())
+        } else {
+            at.address
+        };
+        match self.open_datagram(fd, &native, local, None, kernel) {
+            Ok(_) => Ok(0),
             // The service went away in between; the kernel's socket stands.
-            Ok(_) | Err(Errno(ENETUNREACH | ETIMEDOUT)) => Ok(0),
+            Err(Errno(ENETUNREACH | ETIMEDOUT)) if !isolated => Ok(0),
             // The port is shared on this network with sockets that the LAN knows nothing of.
-            Err(Errno(EADDRINUSE)) if shared => Ok(0),
+            Err(Errno(EADDRINUSE)) if shared && !isolated => Ok(0),
             Err(errno) => Err(errno.into()),
         }
     }
@@ -188,6 +273,29 @@ impl<K: Kernel> Program<'_, K> {
         }
     }
 
+    /// `bind` on a descriptor of ours: of a datagram socket that was not bound yet.
+    pub(super) fn bind_own_datagram(&self, fd: Fd, own: Name, at: Given) -> Step<i32> {
+        let entry = self.entry(own.id).filter(|_| own.kind.is_framed());
+        let is_unbound = entry.is_some_and(|entry| {
+            entry.state == State::Bound && entry.local.is_none_or(|local| local.port() == 0)
+        });
+        if !is_unbound {
+            // Bound or connected already.
+            return Err(Errno(EINVAL).into());
+        }
+        let request = Request::BindDatagram(BindDatagram {
+            id: own.id,
+            local: at.address,
+        });
+        let bound = self.exchange_local(&request, &[])?;
+        if let Some(entry) = entry {
+            let local = Some(bound);
+            let home = self.home_of_datagram(&Entry { local, ..entry });
+            self.set_home(fd, own.id, home);
+        }
+        Ok(0)
+    }
+
     /// Puts a framed descriptor in the place of `fd`, which serves the network of `kernel` too.
     pub(super) fn open_datagram(
         &self,
@@ -197,7 +305,19 @@ impl<K: Kernel> Program<'_, K> {
         remote: Option<SocketAddr>,
         kernel: Option<Fd>,
     ) -> Result<Id, Errno> {
-        let pair = self.new_pair(Kind::Datagram, SOCK_SEQPACKET, native.nonblocking)?;
+        self.open_datagram_as(fd, native, local, remote, kernel, false)
+    }
+
+    fn open_datagram_as(
+        &self,
+        fd: Fd,
+        native: &Native,
+        local: SocketAddr,
+        remote: Option<SocketAddr>,
+        kernel: Option<Fd>,
+        unbound: bool,
+    ) -> Result<Id, Errno> {
+        let pair = self.new_pair(native.kind, SOCK_SEQPACKET, native.nonblocking)?;
         self.carry_over(fd, pair.ours);
         // A datagram of the largest size must fit, however small a buffer the program has chosen.
         if !matches!(self.int_option(pair.ours, SOL_SOCKET, SO_SNDBUF), Ok(size) if size >= 2 * SEND_BUFFER)
@@ -211,10 +331,13 @@ impl<K: Kernel> Program<'_, K> {
         }
         let request = Request::OpenDatagram(OpenDatagram {
             id: pair.id,
+            kind: native.kind,
             local,
             remote,
             family: native.family,
             kernel_socket: kernel.is_some(),
+            unbound,
+            isolated: self.settings.mode() == Mode::Isolated,
             options: native.options,
         });
         let both = [pair.service, kernel.unwrap_or(pair.service)];
@@ -232,26 +355,43 @@ impl<K: Kernel> Program<'_, K> {
                 return Err(errno);
             }
         };
-        self.set_home(
-            pair.ours,
-            pair.id,
-            Home {
-                local: bound,
+        // It can be set once only, and where it will be is not known yet.
+        if !unbound {
+            let home = self.home_of_datagram(&Entry {
+                kind: native.kind,
+                state: State::Bound,
                 family: native.family,
-                backlog: 1,
-                kernel: kernel.is_some(),
-                v6_only: native.options.v6_only,
-                reuse_address: native.options.reuse_address,
-                reuse_port: native.options.reuse_port,
-                instance: self.kernel.table().map_or(0, |table| table.instance()),
-            },
-        );
+                errno: 0,
+                local: Some(bound),
+                remote: None,
+                options: native.options,
+            });
+            let kernel = kernel.is_some();
+            self.set_home(pair.ours, pair.id, Home { kernel, ..home });
+        }
         // Before the swap, so that no call of another thread meets a framed descriptor without its bit; and after it,
         // for such a call may have found the bit stale.
         self.datagrams.add(fd);
         self.swap(pair.ours, fd, native.close_on_exec)?;
         self.datagrams.add(fd);
         Ok(pair.id)
+    }
+
+    /// The home of a socket with this entry.
+    pub(super) fn home_of_datagram(&self, entry: &Entry) -> Home {
+        let local = entry.local.unwrap_or(wildcard(entry.family, 0));
+        let ip = local.ip();
+        Home {
+            local,
+            family: entry.family,
+            backlog: 1,
+            kernel: ip.is_unspecified() || ip.is_multicast(),
+            kind: entry.kind,
+            v6_only: entry.options.v6_only,
+            reuse_address: entry.options.reuse_address,
+            reuse_port: entry.options.reuse_port,
+            instance: self.kernel.table().map_or(0, |table| table.instance()),
+        }
     }
 
     /// `connect` on a framed descriptor.
@@ -265,11 +405,21 @@ impl<K: Kernel> Program<'_, K> {
             None
         } else {
             let entry = self.entry(id).ok_or(Errno(ENETDOWN))?;
-            Some(destination(address, entry.family)?)
+            let remote = destination(address, entry.family)?;
+            self.may_connect(remote, &entry.options)?;
+            Some(remote)
         };
         let request = Request::ConnectDatagram(ConnectDatagram { id, remote });
         self.exchange_local(&request, &[])?;
         Ok(0)
+    }
+
+    fn may_connect(&self, remote: SocketAddr, options: &Options) -> Result<(), Errno> {
+        if self.is_broadcast(remote.ip()) && !options.broadcast {
+            Err(Errno(EACCES))
+        } else {
+            Ok(())
+        }
     }
 
     /// A request that is answered with a local address.
@@ -285,12 +435,11 @@ impl<K: Kernel> Program<'_, K> {
 
     /// Whether a destination can only be reached by the container's own network.
     pub(super) fn is_off_lan(&self, to: SocketAddr) -> bool {
-        let ip = to.ip();
         is_loopback(to)
             || self
                 .kernel
                 .table()
-                .is_some_and(|table| !table.routes_to(ip) && !table.is_own(ip))
+                .is_some_and(|table| table.reach(to.ip(), scope_of(to)) == Reach::Own)
     }
 }
 

@@ -6,12 +6,20 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use zt_socket_rpc::linux::*;
-use zt_socket_rpc::{DatagramHeader, Family, Id, MAX_PAYLOAD_V4, MAX_PAYLOAD_V6, State};
+use zt_socket_rpc::{
+    DatagramHeader, Family, Id, Kind, LAN_INTERFACE, Lost, MAX_PAYLOAD_V4, MAX_PAYLOAD_V6, Options,
+    Reply, Request, State, interface_of, lost,
+};
 
 use super::datagram::destination;
 use crate::Program;
 use crate::kernel::{Errno, Fd, Kernel, Received, Waiting};
 use crate::sockaddr::{SockAddr, encode};
+
+/// What an ICMP socket has to give for itself and a UDP socket has not.
+const UDP_HEADER: usize = 8;
+/// `UDP_MAX_SEGMENTS`.
+const MAX_SEGMENTS: usize = 128;
 
 /// Bytes before a payload.
 pub const HEADER_LEN: usize = DatagramHeader::LEN;
@@ -20,8 +28,19 @@ pub const HEADER_LEN: usize = DatagramHeader::LEN;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SendControl {
     local: Option<IpAddr>,
+    interface: u32,
     ttl: Option<u8>,
     tos: Option<u8>,
+    segment: Option<u16>,
+}
+
+/// What goes before the datagrams of one send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heading {
+    /// The header of each.
+    pub header: [u8; HEADER_LEN],
+    /// Bytes of each but the last (`UDP_SEGMENT`), if it is cut at all.
+    pub segment: Option<usize>,
 }
 
 /// A control message of a receive.
@@ -33,6 +52,42 @@ pub struct Control {
     pub kind: i32,
     bytes: [u8; Self::MAX],
     len: usize,
+}
+
+/// An entry of the error queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostDatagram {
+    /// Where it should have gone.
+    pub peer: SockAddr,
+    /// What became of it: `struct sock_extended_err`, and who says so.
+    pub control: Control,
+    lost: Lost,
+}
+
+impl LostDatagram {
+    /// The beginning of what was sent.
+    pub fn payload(&self) -> &[u8] {
+        self.lost.payload()
+    }
+}
+
+fn extended_error(lost: &Lost, family: Family) -> Control {
+    let origin = match lost.origin {
+        lost::Origin::Local => 1,
+        lost::Origin::Icmp => 2,
+        lost::Origin::Icmp6 => 3,
+    };
+    let errno = u32::from(lost.errno).to_ne_bytes();
+    let error = [origin, lost.kind, lost.code, 0];
+    let offender = lost
+        .offender
+        .map(|ip| encode(SocketAddr::new(ip, 0), family));
+    let offender = offender.as_ref().map_or(&[][..], SockAddr::as_bytes);
+    let (level, kind) = match family {
+        Family::V4 => (SOL_IP, IP_RECVERR),
+        Family::V6 => (SOL_IPV6, IPV6_RECVERR),
+    };
+    Control::new(level, kind, &[&errno, &error, &[0; 8], offender])
 }
 
 /// What a receive has brought.
@@ -58,17 +113,20 @@ impl SendControl {
         };
         match (level, kind) {
             (SOL_IP, IP_PKTINFO) => {
+                self.interface = u32::from_ne_bytes(*part(data, 0)?);
                 let source: [u8; 4] = *part(data, 4)?;
                 let source = Ipv4Addr::from(source);
                 self.local = (!source.is_unspecified()).then_some(source.into());
             }
             (SOL_IPV6, IPV6_PKTINFO) => {
+                self.interface = u32::from_ne_bytes(*part(data, 16)?);
                 let source: [u8; 16] = *part(data, 0)?;
                 let source = Ipv6Addr::from(source).to_canonical();
                 self.local = (!source.is_unspecified()).then_some(source);
             }
             (SOL_IP, IP_TTL) | (SOL_IPV6, IPV6_HOPLIMIT) => self.ttl = Some(byte()?),
             (SOL_IP, IP_TOS) | (SOL_IPV6, IPV6_TCLASS) => self.tos = Some(byte()?),
+            (SOL_UDP, UDP_SEGMENT) => self.segment = Some(u16::from_ne_bytes(*part(data, 0)?)),
             (SOL_IP | SOL_IPV6 | SOL_UDP, _) => return Err(Errno(EINVAL)),
             // Marks, priorities, time stamps of transmission: for the kernel's own network.
             _ => {}
@@ -84,8 +142,8 @@ fn part<const N: usize>(data: &[u8], at: usize) -> Result<&[u8; N], Errno> {
 }
 
 impl Control {
-    /// The longest: `struct in6_pktinfo`.
-    pub const MAX: usize = 20;
+    /// The longest: `struct sock_extended_err` with an IPv6 address behind it.
+    pub const MAX: usize = 44;
 
     /// The data after the header.
     pub fn as_bytes(&self) -> &[u8] {
@@ -109,7 +167,7 @@ impl Control {
 }
 
 impl<K: Kernel> Program<'_, K> {
-    /// The header of a datagram of `len` bytes.
+    /// What goes before a datagram of `len` bytes, of which `more` is to come (`MSG_MORE`).
     ///
     /// # Errors
     /// As `sendto` on a UDP socket, the pending error of an earlier datagram included.
@@ -120,7 +178,8 @@ impl<K: Kernel> Program<'_, K> {
         to: Option<&[u8]>,
         control: &SendControl,
         len: usize,
-    ) -> Result<[u8; HEADER_LEN], Errno> {
+        more: bool,
+    ) -> Result<Heading, Errno> {
         if len > usize::from(u16::MAX) {
             return Err(Errno(EMSGSIZE));
         }
@@ -131,14 +190,20 @@ impl<K: Kernel> Program<'_, K> {
             (None, State::Connected, Some(remote)) => remote,
             _ => return Err(Errno(EDESTADDRREQ)),
         };
-        if peer.port() == 0 {
+        if peer.port() == 0 && entry.kind == Kind::Datagram {
             return Err(Errno(EINVAL));
         }
-        let limit = if peer.is_ipv4() {
-            MAX_PAYLOAD_V4
+        let ports = if entry.kind == Kind::Datagram {
+            0
         } else {
-            MAX_PAYLOAD_V6
+            UDP_HEADER
         };
+        let limit = ports
+            + if peer.is_ipv4() {
+                MAX_PAYLOAD_V4
+            } else {
+                MAX_PAYLOAD_V6
+            };
         if entry.errno != 0
             && let Some(errno) = self.take_pending(fd)
         {
@@ -147,7 +212,7 @@ impl<K: Kernel> Program<'_, K> {
         if len > limit {
             return Err(Errno(EMSGSIZE));
         }
-        if peer.ip() == IpAddr::V4(Ipv4Addr::BROADCAST) && !entry.options.broadcast {
+        if !entry.options.broadcast && self.is_broadcast(peer.ip()) {
             return Err(Errno(EACCES));
         }
         // A socket that was bound to the LAN's address has no way elsewhere.
@@ -165,9 +230,29 @@ impl<K: Kernel> Program<'_, K> {
             ttl: control.ttl,
             tos: control.tos,
             errno: 0,
-            interface: 0,
+            more: more || entry.options.cork,
+            interface: interface_of(peer, control.interface, &Options::default()),
         };
-        Ok(header.emit())
+        let segment = control.segment.unwrap_or(entry.options.segment);
+        let segment = usize::from(segment);
+        // As many as the kernel makes of one send at most.
+        if segment != 0 && len > segment * MAX_SEGMENTS {
+            return Err(Errno(EINVAL));
+        }
+        Ok(Heading {
+            header: header.emit(),
+            segment: Some(segment).filter(|&segment| segment != 0 && segment < len),
+        })
+    }
+
+    /// Whether an address is for everybody, which a program must have asked to be allowed to send to.
+    pub(super) fn is_broadcast(&self, ip: IpAddr) -> bool {
+        ip == IpAddr::V4(Ipv4Addr::BROADCAST)
+            || ip.is_ipv4()
+                && self
+                    .kernel
+                    .table()
+                    .is_some_and(|table| table.is_broadcast(ip))
     }
 
     /// The error that waits at the head of the queue, taken out.
@@ -222,13 +307,15 @@ impl<K: Kernel> Program<'_, K> {
             return [None; 3];
         };
         let (v4, interface) = (header.family == Family::V4, header.interface.to_ne_bytes());
+        // Hop limit and class of IPv6 are none of a datagram of IPv4.
+        let is_mapped = !v4 && header.peer.is_some_and(|peer| peer.is_ipv4());
         let info = header
             .local
             .filter(|_| options.receive_packet_info)
             .map(|local| match local {
                 IpAddr::V4(ip) if v4 => {
-                    let ip = ip.octets();
-                    Control::new(SOL_IP, IP_PKTINFO, &[&interface, &ip, &ip])
+                    let own = self.answering_address(ip, header.interface).octets();
+                    Control::new(SOL_IP, IP_PKTINFO, &[&interface, &own, &ip.octets()])
                 }
                 IpAddr::V4(ip) => {
                     let ip = ip.to_ipv6_mapped().octets();
@@ -236,7 +323,8 @@ impl<K: Kernel> Program<'_, K> {
                 }
                 IpAddr::V6(ip) => Control::new(SOL_IPV6, IPV6_PKTINFO, &[&ip.octets(), &interface]),
             });
-        let ttl = header.ttl.filter(|_| options.receive_ttl).map(|ttl| {
+        let ttl = header.ttl.filter(|_| options.receive_ttl && !is_mapped);
+        let ttl = ttl.map(|ttl| {
             let ttl = i32::from(ttl).to_ne_bytes();
             if v4 {
                 Control::new(SOL_IP, IP_TTL, &[&ttl])
@@ -244,7 +332,8 @@ impl<K: Kernel> Program<'_, K> {
                 Control::new(SOL_IPV6, IPV6_HOPLIMIT, &[&ttl])
             }
         });
-        let tos = header.tos.filter(|_| options.receive_tos).map(|tos| {
+        let tos = header.tos.filter(|_| options.receive_tos && !is_mapped);
+        let tos = tos.map(|tos| {
             if v4 {
                 Control::new(SOL_IP, IP_TOS, &[&[tos]])
             } else {
@@ -252,6 +341,39 @@ impl<K: Kernel> Program<'_, K> {
             }
         });
         [info, ttl, tos]
+    }
+
+    /// The address to answer from a datagram that was sent there; unspecified if it was for many on another network.
+    fn answering_address(&self, to: Ipv4Addr, interface: u32) -> Ipv4Addr {
+        if !to.is_multicast() && !self.is_broadcast(to.into()) {
+            return to;
+        }
+        self.kernel
+            .table()
+            .filter(|_| interface == LAN_INTERFACE)
+            .and_then(|table| table.own_v4())
+            .unwrap_or(Ipv4Addr::UNSPECIFIED)
+    }
+
+    /// The oldest entry of the error queue (`MSG_ERRQUEUE`).
+    ///
+    /// # Errors
+    /// `EAGAIN` when it is empty.
+    pub fn take_lost(&self, id: Id) -> Result<LostDatagram, Errno> {
+        let entry = self.entry(id).ok_or(Errno(EAGAIN))?;
+        if !entry.options.receive_errors {
+            return Err(Errno(EAGAIN));
+        }
+        let (reply, extra) = self.exchange(&Request::TakeLost { id }, &[])?;
+        self.close_all(&[extra]);
+        match reply {
+            Reply::Lost(lost) => Ok(LostDatagram {
+                peer: encode(lost.destination, entry.family),
+                control: extended_error(&lost, entry.family),
+                lost,
+            }),
+            _ => Err(Errno(EAGAIN)),
+        }
     }
 
     /// The length of the next datagram, 0 if there is none.

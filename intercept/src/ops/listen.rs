@@ -69,7 +69,7 @@ impl<K: Kernel> Program<'_, K> {
                 Mode::Isolated => Err(Errno(ENETDOWN).into()),
             };
         }
-        let both = self.settings.mode() == Mode::Split;
+        let both = self.settings.mode() == Mode::Split || self.confine(fd);
         if both {
             // First on the kernel's network, whose errors are the kernel's own.
             self.kernel.listen(fd, backlog)?;
@@ -139,6 +139,7 @@ impl<K: Kernel> Program<'_, K> {
         kernel: bool,
     ) -> Home {
         Home {
+            kind: Kind::Listener,
             local,
             family,
             backlog: clamp(backlog),

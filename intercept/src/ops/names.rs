@@ -7,7 +7,7 @@ use crate::Program;
 use crate::home::Home;
 use crate::kernel::{Errno, Fd, Kernel};
 use crate::outcome::{Outcome, Reason, Step};
-use crate::own::UNIX_LEN;
+use crate::own::{UNIX_LEN, own_name};
 use crate::sockaddr::{SockAddr, encode, family_of, wildcard};
 
 impl<K: Kernel> Program<'_, K> {
@@ -22,14 +22,17 @@ impl<K: Kernel> Program<'_, K> {
     }
 
     fn local_name_step(&self, fd: Fd) -> Step<SockAddr> {
-        // The program's half of a pair has no name, or a home: whatever has another one is not ours.
+        // The peer's name first: on a foreign descriptor that one call is all it costs.
+        let name = self.own(fd).ok_or(Reason::NotOurs)?;
+        // The program's half of a pair has no name, or a home, or that of the other program's half: whatever has
+        // another one is not ours.
         let mut buffer = [0; UNIX_LEN];
         let len = self.kernel.local_name(fd, &mut buffer)?;
         let unnamed = len == 2 && family_of(&buffer) == Some(AF_UNIX);
-        if !unnamed && Home::from_address(buffer.get(..len).unwrap_or_default()).is_none() {
+        let address = buffer.get(..len.min(UNIX_LEN)).unwrap_or_default();
+        if !unnamed && Home::from_address(address).is_none() && own_name(address).is_none() {
             return Err(Reason::NotOurs.into());
         }
-        let name = self.own(fd).ok_or(Reason::NotOurs)?;
         let entry = self.entry(name.id).ok_or(Errno(ENOTCONN))?;
         Ok(encode(
             entry.local.unwrap_or(wildcard(entry.family, 0)),

@@ -5,6 +5,7 @@ use zt_socket_rpc::{
     Entry, Family, Kind, Name, OptionError, OptionValue, Options, Request, SetOption, State,
 };
 
+use super::groups::is_of_groups;
 use crate::Program;
 use crate::kernel::{Errno, Fd, Kernel};
 use crate::native::TCP_STATE_CLOSE;
@@ -51,7 +52,6 @@ const TCP_ESTABLISHED: u8 = 1;
 const TCP_SYN_SENT: u8 = 2;
 const TCP_LISTEN: u8 = 10;
 const SO_PASSCRED: i32 = 16;
-const SO_BINDTODEVICE: i32 = 25;
 const SO_PASSSEC: i32 = 34;
 const SO_PEERSEC: i32 = 31;
 const SO_PEERNAME: i32 = 28;
@@ -79,25 +79,36 @@ impl<K: Kernel> Program<'_, K> {
                 Some(value) => self.set_own_option(own, level, name, value).into(),
                 None => Outcome::Fail(Errno(EFAULT)),
             },
+            None if is_of_groups(level, name) => {
+                self.set_group_option(fd, level, name, value).into()
+            }
             None => Outcome::PassThrough(Reason::NotOurs),
         }
     }
 
     fn get_own_option(&self, fd: Fd, own: Name, level: i32, name: i32) -> Step<OptionAnswer> {
         let entry = || self.entry(own.id).ok_or(Errno(ENOTCONN));
-        if !is_known_level(level) {
-            return Err(match own.kind {
-                Kind::Datagram => Reason::Native.into(),
-                _ => unknown_level(entry()?.family).into(),
-            });
+        if !own.kind.is_framed() && !is_known_level(level) {
+            return Err(unknown_level(entry()?.family).into());
+        }
+        if !is_known_level(level) && !is_level_of_datagrams(level) {
+            return Err(Reason::Native.into());
         }
         Ok(match (level, name) {
-            (SOL_SOCKET, SO_TYPE) if own.kind == Kind::Datagram => OptionAnswer::int(SOCK_DGRAM),
+            (SOL_SOCKET, SO_TYPE) if own.kind == Kind::RawEcho => OptionAnswer::int(SOCK_RAW),
+            (SOL_SOCKET, SO_TYPE) if own.kind.is_framed() => OptionAnswer::int(SOCK_DGRAM),
             (SOL_SOCKET, SO_PROTOCOL) if own.kind == Kind::Datagram => {
                 OptionAnswer::int(IPPROTO_UDP)
             }
-            (SOL_TCP, _) if own.kind == Kind::Datagram => return Err(Errno(EOPNOTSUPP).into()),
-            (SOL_SOCKET, SO_ERROR) if own.kind == Kind::Datagram => {
+            (SOL_SOCKET, SO_PROTOCOL) if own.kind.is_framed() => {
+                OptionAnswer::int(match entry()?.family {
+                    Family::V4 => IPPROTO_ICMP,
+                    Family::V6 => IPPROTO_ICMPV6,
+                })
+            }
+            (SOL_TCP, _) if own.kind.is_framed() => return Err(Errno(EOPNOTSUPP).into()),
+            (SOL_UDP, _) if own.kind != Kind::Datagram => return Err(Errno(ENOPROTOOPT).into()),
+            (SOL_SOCKET, SO_ERROR) if own.kind.is_framed() => {
                 let pending = match entry()?.errno {
                     0 => None,
                     _ => self.take_pending(fd),
@@ -135,6 +146,11 @@ impl<K: Kernel> Program<'_, K> {
                 if level == SOL_IPV6 && entry.family == Family::V4 {
                     return Err(unknown_level(entry.family).into());
                 }
+                if (level, name) == (SOL_IP, IP_MULTICAST_IF) {
+                    let interface = entry.options.multicast_interface;
+                    let address = self.group_interface(entry.family, interface);
+                    return Ok(OptionAnswer::of(&address.octets()));
+                }
                 let mut value = [0; 16];
                 match entry.options.get(level, name, &mut value) {
                     Ok(len) => OptionAnswer::of(value.get(..len).unwrap_or_default()),
@@ -161,20 +177,24 @@ impl<K: Kernel> Program<'_, K> {
             (SOL_SOCKET, SO_PASSCRED | SO_PASSSEC) => return Err(Errno(EOPNOTSUPP).into()),
             // A hint: the LAN is the only device there is.
             (SOL_SOCKET, SO_BINDTODEVICE) => return Ok(0),
-            (level, _) if !is_known_level(level) => {
-                return Err(match own.kind {
-                    Kind::Datagram => Reason::Native.into(),
-                    _ => Errno(ENOPROTOOPT).into(),
-                });
+            (level, _) if !own.kind.is_framed() && !is_known_level(level) => {
+                return Err(Errno(ENOPROTOOPT).into());
+            }
+            (level, _) if !is_known_level(level) && !is_level_of_datagrams(level) => {
+                return Err(Reason::Native.into());
+            }
+            // Filters of ICMP: nothing arrives but the answers to the socket's own questions.
+            (SOL_RAW | SOL_ICMPV6, _) if own.kind == Kind::RawEcho => return Ok(0),
+            (SOL_RAW | SOL_ICMPV6, _) => return Err(Errno(ENOPROTOOPT).into()),
+            (SOL_UDP, _) if own.kind != Kind::Datagram => return Err(Errno(ENOPROTOOPT).into()),
+            _ if is_of_groups(level, name) && own.kind.is_framed() => {
+                return self.set_own_group_option(own, level, name, value);
             }
             _ => {}
         }
         // The errno is decided here; the service applies the same function to its own copy.
         match Options::default().set(level, name, value) {
             Ok(()) => {}
-            // For the container's own network: the service passes it on.
-            Err(OptionError::NotOurs)
-                if own.kind == Kind::Datagram && is_of_groups(level, name) => {}
             Err(OptionError::Errno(errno)) => return Err(Errno(errno).into()),
             Err(OptionError::NotOurs) => return Err(Errno(ENOPROTOOPT).into()),
         }
@@ -191,42 +211,25 @@ impl<K: Kernel> Program<'_, K> {
                 return Ok(0);
             }
         }
+        self.send_option(own, level, name, value)
+    }
+
+    /// Has the service set an option.
+    pub(super) fn send_option(&self, own: Name, level: i32, name: i32, value: &[u8]) -> Step<i32> {
         let request = Request::SetOption(SetOption {
-            id,
+            id: own.id,
             level,
             name,
             value: OptionValue::new(value),
         });
         // A service that is away has reset the connection: the option would have no effect.
-        if self.send_request(&request, &[]).is_ok() && (level, name) == (SOL_SOCKET, SO_LINGER) {
-            // It decides what the coming `close` means, which the service may hear of before the request: so make sure
-            // that the request was heard.
-            self.entry_in_order(id);
+        let heard_first = own.kind.is_framed() || (level, name) == (SOL_SOCKET, SO_LINGER);
+        if self.send_request(&request, &[]).is_ok() && heard_first {
+            // It decides what the coming `close` means, or how the next datagram leaves, which the service may hear of
+            // before the request: so make sure that the request was heard.
+            self.entry_in_order(own.id);
         }
         Ok(0)
-    }
-}
-
-/// Whether an option is about multicast groups.
-const fn is_of_groups(level: i32, name: i32) -> bool {
-    match level {
-        SOL_IP => matches!(
-            name,
-            IP_MULTICAST_IF
-                | IP_MULTICAST_TTL
-                | IP_MULTICAST_LOOP
-                | IP_ADD_MEMBERSHIP
-                | IP_DROP_MEMBERSHIP
-        ),
-        SOL_IPV6 => matches!(
-            name,
-            IPV6_MULTICAST_IF
-                | IPV6_MULTICAST_HOPS
-                | IPV6_MULTICAST_LOOP
-                | IPV6_ADD_MEMBERSHIP
-                | IPV6_DROP_MEMBERSHIP
-        ),
-        _ => false,
     }
 }
 
@@ -263,6 +266,11 @@ pub fn is_interesting(level: i32, name: i32) -> bool {
 /// Whether TCP has options of this level.
 const fn is_known_level(level: i32) -> bool {
     matches!(level, SOL_SOCKET | SOL_TCP | SOL_IP | SOL_IPV6)
+}
+
+/// Whether datagram sockets have options of this level besides.
+const fn is_level_of_datagrams(level: i32) -> bool {
+    matches!(level, SOL_UDP | SOL_RAW | SOL_ICMPV6)
 }
 
 /// What `getsockopt` says of a level that a socket does not have.

@@ -28,7 +28,7 @@ impl<K: Kernel> Program<'_, K> {
             // leaves one whose peer has ended.
             Some(State::Failed) if self.has_mark(fd, Mark::ErrorTaken) => Some(Errno(ENOTCONN)),
             Some(State::Connected) | None
-                if self.is_orphaned(fd) && self.mark(fd, Mark::ErrorTaken) =>
+                if self.is_cut_off(fd) && self.mark(fd, Mark::ErrorTaken) =>
             {
                 Some(Errno(ECONNRESET))
             }
@@ -36,11 +36,19 @@ impl<K: Kernel> Program<'_, K> {
         }
     }
 
-    /// Whether the service has gone away under a connection. A hang-up means that it has closed its half, which it does
-    /// without a reset in the entry only when both directions have ended in good order, as long as it lives.
-    fn is_orphaned(&self, fd: Fd) -> bool {
-        matches!(self.kernel.wait(fd, 0, 0), Ok(events) if events & POLLHUP != 0)
-            && self.kernel.table().map(|table| table.instance()) != self.answering_instance()
+    /// Whether the end of file is a reset that no entry tells of. A hang-up means that the other half was closed. The
+    /// service does that without a reset in the entry only when both directions have ended in good order, as long as it
+    /// lives; another program does it with a reset when it asked for one before (`SO_LINGER` of no time).
+    fn is_cut_off(&self, fd: Fd) -> bool {
+        if !matches!(self.kernel.wait(fd, 0, 0), Ok(events) if events & POLLHUP != 0) {
+            return false;
+        }
+        match self.other_end(fd) {
+            Some(other) => self
+                .entry(other)
+                .is_some_and(|other| other.options.linger() == Some(0)),
+            None => self.kernel.table().map(|table| table.instance()) != self.answering_instance(),
+        }
     }
 
     /// A receive failed with `ECONNRESET`: the errno to show.

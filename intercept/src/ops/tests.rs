@@ -8,13 +8,14 @@ use zt_socket_rpc::linux::*;
 use zt_socket_rpc::{Entry, Family, Kind, Name, Options, Reply, Request, State};
 
 use crate::hints::Hints;
-use crate::kernel::{EPOLL_CTL_ADD, EPOLL_CTL_MOD, EpollEvent, Errno, Fd};
+use crate::kernel::{EPOLL_CTL_ADD, EPOLL_CTL_MOD, EpollEvent, Errno, Fd, Kernel};
 use crate::lan::{LanState, Mode, Settings};
 use crate::outcome::{Outcome, Reason};
 use crate::own::own_name;
 use crate::registrations::Registrations;
 use crate::sockaddr::encode;
 use crate::{Program, SockAddr};
+use zt_socket_rpc::linux::SO_BINDTODEVICE;
 
 /// A program beside its service.
 struct World {
@@ -301,6 +302,29 @@ fn a_port_that_the_kernel_refuses_is_bound_on_the_lan() {
 fn isolated_sockets_bind_on_the_lan() {
     let world = World::new(Mode::Isolated);
     let fd = world.kernel.tcp(Family::V4, None);
+    assert_eq!(world.bind(fd, "10.77.0.1:8080"), Outcome::Done(0));
+    assert!(matches!(world.requests()[..], [(Request::Bind(_), 1)]));
+}
+
+#[test]
+fn isolated_wildcard_listeners_serve_loopback_too() {
+    let world = World::new(Mode::Isolated);
+    let fd = world.kernel.tcp(Family::V4, None);
+    assert_eq!(world.bind(fd, "0.0.0.0:8080"), Outcome::Done(0));
+    let mut device = [0; 3];
+    let asked = world
+        .kernel
+        .option(fd, SOL_SOCKET, SO_BINDTODEVICE, &mut device);
+    assert_eq!((asked, &device), (Ok(3), b"lo\0"));
+    assert_eq!(world.program().listen(fd, 5), Outcome::Done(0));
+    assert!(matches!(world.requests()[..], [(Request::Listen(_), 2)]));
+}
+
+#[test]
+fn isolated_wildcard_sockets_are_on_the_lan_only_where_they_cannot_be_confined() {
+    let world = World::new(Mode::Isolated);
+    world.kernel.confines.set(false);
+    let fd = world.kernel.tcp(Family::V4, None);
     assert_eq!(world.bind(fd, "0.0.0.0:8080"), Outcome::Done(0));
     assert!(matches!(world.requests()[..], [(Request::Bind(_), 1)]));
 }
@@ -573,5 +597,23 @@ fn whatever_fails_no_descriptor_is_lost() {
             calls += 1;
         }
         assert!(calls > 5, "{name} makes only {calls} calls");
+    }
+}
+
+#[test]
+fn a_shortage_of_descriptors_is_not_taken_for_an_absent_service() {
+    let mut calls = 0;
+    loop {
+        let world = World::split();
+        let first = world.kernel.tcp(Family::V4, None);
+        assert_eq!(world.connect(first, LAN), Outcome::Done(0));
+        let fd = world.kernel.tcp(Family::V4, None);
+        world.kernel.fail_after.set(Some(calls));
+        let outcome = world.connect(fd, LAN);
+        assert_ne!(outcome, fail(ENETUNREACH), "broken off at call {calls}");
+        if world.kernel.fail_after.get().is_some() {
+            return;
+        }
+        calls += 1;
     }
 }

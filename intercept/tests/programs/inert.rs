@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::build::{Libc, Scratch, assert_success, compile, library};
+use crate::build::library;
 
 /// Ordinary programs, some of them with libraries and threads of their own.
 const PROGRAMS: [&str; 24] = [
@@ -72,34 +72,4 @@ fn programs_do_the_same_with_the_library_and_without() {
         compared >= 15,
         "only {compared} of the programs are installed"
     );
-}
-
-#[test]
-fn an_inert_call_costs_nothing_to_speak_of() {
-    for libc in Libc::ALL {
-        let scratch = Scratch::new();
-        let program = compile("inert", libc, scratch.path());
-        let cost = |environment: &[(&str, &str)]| -> f64 {
-            let output = Command::new(&program)
-                .envs(environment.iter().copied())
-                .output()
-                .unwrap();
-            assert_success(&output, "inert");
-            String::from_utf8_lossy(&output.stdout)
-                .trim()
-                .parse()
-                .unwrap()
-        };
-        // The best of many short runs, taken in turn: neighbours on the machine disturb both alike.
-        let (mut plain, mut loaded) = (f64::MAX, f64::MAX);
-        for _ in 0..60 {
-            plain = plain.min(cost(&[]));
-            loaded = loaded.min(cost(&[("LD_PRELOAD", library().to_str().unwrap())]));
-        }
-        // A quiet machine shows 1 or 2 ns.
-        assert!(
-            loaded - plain < 20.0,
-            "{libc:?}: {plain} ns a call without, {loaded} ns with the library"
-        );
-    }
 }

@@ -6,6 +6,7 @@
 )]
 
 mod build;
+mod cost;
 mod inert;
 mod semantics;
 mod servers;

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::build::{Libc, Scratch, assert_success, command, compile};
+use crate::build::{Libc, Scratch, assert_success, command, compile, library};
 use crate::stand_in::{OWN, StandIn};
 
 /// Ports of the native runs; each run has a range of its own, for they go on at the same time.
@@ -108,6 +108,32 @@ fn ipv6_sees_on_the_lan_what_it_sees_on_loopback() {
         &["v6"],
         "split",
     );
+}
+
+#[test]
+fn without_a_service_the_library_changes_nothing() {
+    for (number, libc) in (0..).zip(Libc::ALL) {
+        let scratch = Scratch::new();
+        let program = compile("semantics", libc, scratch.path());
+        let away = scratch.path().join("nc_away");
+        let loaded = |network| {
+            let mut command = command(&program, network);
+            command.env("LD_PRELOAD", library());
+            command
+        };
+        let runs = [
+            command(&program, None),
+            loaded(None),
+            loaded(Some(away.as_path())),
+        ];
+        let ports = (21_500 + 100 * number..).step_by(20);
+        let traces: Vec<String> = ports
+            .zip(runs)
+            .map(|(ports, run)| trace(run, "127.0.0.1", ports, &[]))
+            .collect();
+        similar(&traces[0], &traces[1]);
+        similar(&traces[0], &traces[2]);
+    }
 }
 
 #[test]

@@ -8,8 +8,8 @@ use crate::config::ListenAddr;
 use crate::event::HostEvent;
 use crate::link;
 use crate::udp::{
-    Datagram, GroupError, Service, Sharing, Socket, Taken, UdpBindError, UdpConnectError, UdpId,
-    UdpInfo,
+    Datagram, GroupError, Loss, Service, Sharing, Socket, Taken, UdpBindError, UdpConnectError,
+    UdpId, UdpInfo,
 };
 
 /// Groups of a socket (IP_MAX_MEMBERSHIPS of Linux).
@@ -214,6 +214,18 @@ impl Host {
     /// The groups that sockets have joined, each once, with the link address of each.
     pub fn multicast_groups(&self) -> impl Iterator<Item = (IpAddr, [u8; 6])> + '_ {
         self.udp.groups().map(|ip| (ip, link::group_mac(ip)))
+    }
+
+    /// Whether what is known of each loss is kept for [`udp_take_loss`](Host::udp_take_loss): IP_RECVERR.
+    pub fn udp_keep_losses(&mut self, id: UdpId, keep: bool) {
+        if let Some(socket) = self.udp.get_mut(id) {
+            socket.losses = keep.then(|| socket.losses.take().unwrap_or_default());
+        }
+    }
+
+    /// The oldest loss that was kept.
+    pub fn udp_take_loss(&mut self, id: UdpId) -> Option<Loss> {
+        self.udp.get_mut(id)?.losses.as_mut()?.pop_front()
     }
 
     /// Whether an address is the broadcast address of the link, or of one of the host's prefixes.

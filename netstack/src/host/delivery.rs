@@ -1,15 +1,18 @@
 //! Datagrams and fragments that arrive, and errors about datagrams that did not.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::Host;
 use crate::event::HostEvent;
-use crate::icmp::{Refusal, Unreachable};
+use crate::icmp::{self, Cause, Refusal, Unreachable};
 use crate::link::Ndp;
 use crate::neighbour::Mac;
 use crate::packet::{IpPacket, Part, protocol};
 use crate::reassembly::{Key, Spoiled};
-use crate::udp::{Cast, Header, Held, Service, UdpEvent, UdpFailure, UdpId};
+use crate::udp::{Cast, Header, Held, Loss, Service, UdpEvent, UdpFailure, UdpId};
+
+/// Losses that a socket keeps; what comes after them is told only by its event.
+const MAX_LOSSES: usize = 16;
 
 impl Host {
     /// Takes the datagram of a packet to the sockets that it is for.
@@ -49,7 +52,11 @@ impl Host {
     }
 
     /// Somebody says that a datagram, or an echo request, did not arrive.
-    pub(super) fn handle_lost_datagram(&mut self, unreachable: &Unreachable) {
+    pub(super) fn handle_lost_datagram(
+        &mut self,
+        unreachable: &Unreachable,
+        packet: &IpPacket<'_>,
+    ) {
         let (mut local, mut remote) = (unreachable.local, unreachable.remote);
         let service = match unreachable.protocol {
             protocol::UDP => Service::Udp,
@@ -60,13 +67,17 @@ impl Host {
             }
             _ => return,
         };
-        let failure = if unreachable.refused {
-            UdpFailure::Refused
-        } else {
-            UdpFailure::Unreachable
+        let failure = match unreachable.cause {
+            Cause::Refused => UdpFailure::Refused,
+            Cause::Unreachable => UdpFailure::Unreachable,
+            Cause::Expired => UdpFailure::Expired,
+        };
+        let [kind, code, ..] = *packet.payload else {
+            return;
         };
         if let Some(id) = self.udp.find(service, local, remote) {
-            self.datagram_failed(id, remote, failure);
+            let payload = icmp::quoted_payload(packet);
+            self.datagram_lost(id, remote, failure, (kind, code), packet.src, payload);
         }
     }
 
@@ -107,10 +118,30 @@ impl Host {
     }
 
     /// Tells a socket that a datagram did not arrive; once until the owner took the event.
-    pub(super) fn datagram_failed(&mut self, id: UdpId, peer: SocketAddr, failure: UdpFailure) {
-        if let Some(socket) = self.udp.get_mut(id)
-            && !std::mem::replace(&mut socket.marks.failed, true)
+    pub(super) fn datagram_lost(
+        &mut self,
+        id: UdpId,
+        peer: SocketAddr,
+        failure: UdpFailure,
+        message: (u8, u8),
+        offender: IpAddr,
+        payload: &[u8],
+    ) {
+        let Some(socket) = self.udp.get_mut(id) else {
+            return;
+        };
+        if let Some(losses) = &mut socket.losses
+            && losses.len() < MAX_LOSSES
         {
+            losses.push_back(Loss {
+                peer,
+                failure,
+                message,
+                offender,
+                payload: payload.iter().copied().take(Loss::PAYLOAD).collect(),
+            });
+        }
+        if !std::mem::replace(&mut socket.marks.failed, true) {
             self.events
                 .push_back(HostEvent::Udp(id, UdpEvent::Failed { peer, failure }));
         }

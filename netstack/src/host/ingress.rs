@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::Host;
 use crate::event::{ConnectFailure, HostEvent};
 use crate::flow::Origin;
-use crate::icmp::{self, Message, Refusal, Unreachable};
+use crate::icmp::{self, Cause, Message, Refusal, Unreachable};
 use crate::link::{self, Arp, BROADCAST, Ndp};
 use crate::neighbour::{Ask, Mac};
 use crate::packet::{Flaw, IpPacket, protocol};
@@ -149,23 +149,25 @@ impl Host {
                 });
             }
             Message::EchoReply(identifier) if to_us => self.handle_echo_reply(packet, identifier),
-            Message::Unreachable(unreachable) if to_us => self.handle_unreachable(unreachable),
+            Message::Unreachable(unreachable) if to_us => {
+                self.handle_unreachable(unreachable, packet);
+            }
             _ => {}
         }
     }
 
     /// Somebody says that a packet of ours did not arrive. A UDP socket is told. Only a connection that is just being made
     /// gives up for that (RFC 5461 §4.1), and only if the quoted packet is its SYN.
-    fn handle_unreachable(&mut self, unreachable: Unreachable) {
+    fn handle_unreachable(&mut self, unreachable: Unreachable, packet: &IpPacket<'_>) {
         let Unreachable {
-            refused,
+            cause,
             protocol,
             local,
             remote,
             sequence,
         } = unreachable;
         if protocol != protocol::TCP {
-            return self.handle_lost_datagram(&unreachable);
+            return self.handle_lost_datagram(&unreachable, packet);
         }
         let Some(id) = self.flow_between(local, remote) else {
             return;
@@ -178,12 +180,13 @@ impl Host {
         {
             return;
         }
-        flow.marks.muted = true;
-        let failure = if refused {
-            ConnectFailure::Refused
-        } else {
-            ConnectFailure::Unreachable
+        let failure = match cause {
+            Cause::Refused => ConnectFailure::Refused,
+            Cause::Unreachable => ConnectFailure::Unreachable,
+            // A loop of routes may be gone a moment later.
+            Cause::Expired => return,
         };
+        flow.marks.muted = true;
         self.end(id, Some(HostEvent::ConnectFailed(id, failure)));
     }
 

@@ -95,6 +95,9 @@ impl Host {
         let Some(flow) = self.flows.get_mut(id) else {
             return;
         };
+        if flow.marks.established && segment.has(SYN) && !segment.has(ACK) && !segment.has(RST) {
+            return self.challenge(id, src);
+        }
         let now = self.now;
         flow.heard = now;
         flow.lively = now;
@@ -135,6 +138,24 @@ impl Host {
             self.phase_changed(id, before, phase, segment.has(RST));
         }
         self.queue_turn(id);
+    }
+
+    /// A SYN for an open connection: its peer began anew and knows nothing of it, or somebody else says so. What the
+    /// connection expects is all the answer (RFC 5961 §4); a peer that began anew resets it and repeats its SYN.
+    fn challenge(&mut self, id: FlowId, src: Mac) {
+        let Some(flow) = self.flows.get_mut(id) else {
+            return;
+        };
+        let numbers = flow.tcp.numbers();
+        let answer = BareSegment {
+            local: flow.local,
+            remote: flow.remote,
+            sequence: numbers.send,
+            acknowledgement: numbers.receive,
+            flags: ACK,
+            window: numbers.window,
+        };
+        self.reply_bare(src, answer);
     }
 
     /// Turns a step of the state machine into events, and into the end of the flow where it is one.

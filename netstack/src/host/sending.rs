@@ -13,7 +13,7 @@ use crate::fragment::Cut;
 use crate::held::Waiting;
 use crate::icmp;
 use crate::neighbour::{Lookup, Mac};
-use crate::packet::ethertype_of;
+use crate::packet::{IpPacket, ethertype_of};
 use crate::route::Reach;
 use crate::sink::FrameSink;
 use crate::udp::{
@@ -108,7 +108,9 @@ impl Host {
         }
         if !self.deliver(looped(outgoing, Cast::Unicast), payload) {
             self.counters.port_closed += 1;
-            self.datagram_failed(id, outgoing.to, UdpFailure::Refused);
+            let own = outgoing.to.ip();
+            let message = icmp::port_unreachable(own.is_ipv4());
+            self.datagram_lost(id, outgoing.to, UdpFailure::Refused, message, own, payload);
         }
     }
 
@@ -151,9 +153,12 @@ impl Host {
         if outgoing.service == Service::Echo {
             return Ok(());
         }
+        if !loopback {
+            return Ok(());
+        }
         if !is_group {
             self.deliver(looped(outgoing, Cast::Broadcast), payload);
-        } else if loopback && self.udp.is_joined(outgoing.to.ip()) {
+        } else if self.udp.is_joined(outgoing.to.ip()) {
             self.deliver(looped(outgoing, Cast::Multicast), payload);
         }
         Ok(())
@@ -266,7 +271,13 @@ impl Host {
     pub(super) fn lose_held(&mut self, hop: IpAddr) {
         for waiting in self.held.take(hop) {
             self.counters.hop_lost += 1;
-            self.datagram_failed(waiting.socket, waiting.to, UdpFailure::Unreachable);
+            let Ok(packet) = IpPacket::parse(&waiting.packet) else {
+                continue;
+            };
+            let (to, failure) = (waiting.to, UdpFailure::Unreachable);
+            let message = icmp::host_unreachable(to.is_ipv4());
+            let payload = icmp::after_ports(packet.protocol, packet.payload);
+            self.datagram_lost(waiting.socket, to, failure, message, packet.src, payload);
         }
     }
 }

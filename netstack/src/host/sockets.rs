@@ -3,16 +3,23 @@
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::Host;
+use super::{Host, Random};
 use crate::config::ListenAddr;
 use crate::demux::Tuple;
 use crate::event::{FlowId, HostEvent, ListenerId};
 use crate::flow::{Flow, Marks, Origin, Owner};
+use crate::route::Way;
 use crate::tcp::{Connection, Phase, Tcp};
 use crate::time::Instant;
 
 /// Ports taken for programs that do not care, as in Linux.
 pub(super) const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
+
+/// Where to begin: a host that comes back must not take the ports of its last life in the same order.
+pub(super) fn any_ephemeral(random: &mut Random) -> u16 {
+    let count = u64::from(EPHEMERAL.end() - EPHEMERAL.start()) + 1;
+    EPHEMERAL.start() + (random.draw() % count) as u16
+}
 /// A SYN and six repetitions (tcp_syn_retries).
 const CONNECT_PATIENCE: Duration = Duration::from_secs(127);
 /// A SYN-ACK and five repetitions (tcp_synack_retries).
@@ -144,6 +151,44 @@ impl Host {
     ) -> Result<FlowId, ConnectError> {
         self.now = now;
         self.time_wait.expire(now);
+        let (local, way) = self.local_of(remote, local)?;
+        let reach = self.reach_of(way.hop);
+        let tcp = Connection::connect(&mut self.tcp, now, local, remote, reach).map_err(|_| {
+            self.counters.no_memory += 1;
+            ConnectError::NoBuffers
+        })?;
+        self.time_wait.forget(&Tuple::new(local, remote));
+        let id = self.add_flow(tcp, local, remote, way.hop, Origin::Connect);
+        self.queue_turn(id);
+        Ok(id)
+    }
+
+    /// The listener that would accept a connection to `local`, if it takes one now.
+    pub fn listener_at(&self, local: SocketAddr) -> Option<ListenerId> {
+        let (id, listener) = self.listeners.find(local)?;
+        listener.has_room().then_some(id)
+    }
+
+    /// The local address that [`connect`](Host::connect) would use.
+    ///
+    /// # Errors
+    /// [`ConnectError`], when there is no sense in a connection.
+    pub fn local_for(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        local: Option<SocketAddr>,
+    ) -> Result<SocketAddr, ConnectError> {
+        self.now = now;
+        self.time_wait.expire(now);
+        Ok(self.local_of(remote, local)?.0)
+    }
+
+    fn local_of(
+        &mut self,
+        remote: SocketAddr,
+        local: Option<SocketAddr>,
+    ) -> Result<(SocketAddr, Way), ConnectError> {
         if remote.port() == 0 || remote.ip().is_unspecified() || remote.ip().is_multicast() {
             return Err(ConnectError::Invalid);
         }
@@ -172,16 +217,7 @@ impl Host {
                 .filter(|port| self.is_free(SocketAddr::new(ip, *port), remote))
                 .ok_or(ConnectError::AddrInUse)?,
         };
-        let local = SocketAddr::new(ip, port);
-        let reach = self.reach_of(way.hop);
-        let tcp = Connection::connect(&mut self.tcp, now, local, remote, reach).map_err(|_| {
-            self.counters.no_memory += 1;
-            ConnectError::NoBuffers
-        })?;
-        self.time_wait.forget(&Tuple::new(local, remote));
-        let id = self.add_flow(tcp, local, remote, way.hop, Origin::Connect);
-        self.queue_turn(id);
-        Ok(id)
+        Ok((SocketAddr::new(ip, port), way))
     }
 
     fn is_free(&self, local: SocketAddr, remote: SocketAddr) -> bool {

@@ -1,10 +1,10 @@
 //! The sockets of a host, and which of them gets a datagram.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{Cast, Ring, Sharing, UdpId};
+use super::{Cast, Loss, Ring, Sharing, UdpId};
 use crate::config::ListenAddr;
 use crate::demux::{SecretHash, Tuple};
 use crate::fragment::Cut;
@@ -14,6 +14,12 @@ use crate::neighbour::Mac;
 const QUEUE: usize = 212_992;
 /// The limits of what a queue may be told: one datagram of the largest size, and a few megabytes.
 const QUEUES: std::ops::RangeInclusive<usize> = 4096..=8 << 20;
+
+/// Groups that every host is a member of.
+pub(crate) const ALL_HOSTS: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(224, 0, 0, 1)),
+    IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1)),
+];
 
 /// What a socket speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +66,8 @@ pub(crate) struct Socket {
     /// How far the first of `outgoing` has left, if it leaves in fragments.
     pub(crate) cut: Option<Cut>,
     pub(crate) dropped: u64,
+    /// Losses that the owner has not taken yet, if it wants to know of them.
+    pub(crate) losses: Option<VecDeque<Loss>>,
     pub(crate) marks: Marks,
 }
 
@@ -176,6 +184,7 @@ impl Table {
             outgoing: Ring::new(QUEUE),
             cut: None,
             dropped: 0,
+            losses: None,
             marks: Marks::default(),
         }));
         let id = UdpId {
@@ -314,8 +323,10 @@ impl Table {
         true
     }
 
+    /// Whether what is sent to a group is for this host: a member of it, or of that of all hosts (RFC 1112 §4,
+    /// RFC 4291 §2.7.1), which nobody joins.
     pub(crate) fn is_joined(&self, group: IpAddr) -> bool {
-        self.groups.contains_key(&group)
+        ALL_HOSTS.contains(&group) || self.groups.contains_key(&group)
     }
 
     pub(crate) fn groups(&self) -> impl Iterator<Item = IpAddr> + '_ {

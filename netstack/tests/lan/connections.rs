@@ -549,3 +549,53 @@ fn ports_in_time_wait_are_reopened_by_the_peer() {
         assert_eq!(wire.hosts[0].flow_count(), 0);
     }
 }
+
+/// A host that vanished without a word connects again as it did before: its peer still holds the old connection.
+#[test]
+fn a_host_that_comes_back_gets_through_from_the_same_port() {
+    for established in [true, false] {
+        let mut wire = wire();
+        wire.listen(1, 7, 8);
+        let connect = |wire: &mut Wire| {
+            let now = wire.now;
+            let flow = wire.hosts[0].connect(now, at(1, 7), Some(at(0, 40_000)));
+            let flow = flow.expect("a way");
+            wire.log.clear();
+            flow
+        };
+        let first = connect(&mut wire);
+        if established {
+            wire.idle(seconds(1));
+            assert!(
+                wire.log
+                    .contains(&(0, wire.log[0].1, HostEvent::Connected(first)))
+            );
+        } else {
+            wire.idle(Duration::from_millis(1));
+        }
+        wire.hosts[0] = zt_netstack::Host::new(crate::wire::config(0), 99);
+        wire.idle(seconds(3));
+        let again = connect(&mut wire);
+        wire.idle(seconds(5));
+        let log = &wire.log;
+        let connected =
+            |it: &&(usize, _, HostEvent)| (it.0, it.2) == (0, HostEvent::Connected(again));
+        assert!(
+            log.iter().find(connected).is_some(),
+            "{established}: {log:?}"
+        );
+    }
+}
+
+/// A service that starts again must not use the ports of its last life in the same order.
+#[test]
+fn a_host_begins_with_any_of_the_free_ports() {
+    let first_port = |seed| {
+        let mut wire = Wire::new(2, seed, Conditions::default());
+        wire.listen(1, 7, 8);
+        let flow = wire.connect(0, at(1, 7));
+        wire.hosts[0].flow(flow).expect("a flow").local().port()
+    };
+    let ports: std::collections::BTreeSet<u16> = (0..100).map(first_port).collect();
+    assert!(ports.len() > 90, "{ports:?}");
+}

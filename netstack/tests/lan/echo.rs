@@ -130,6 +130,49 @@ fn a_host_that_is_not_there_is_reported() {
 }
 
 #[test]
+fn what_is_known_of_a_loss_is_kept_for_who_wants_it() {
+    let mut wire = Wire::new(2, 1, Conditions::default());
+    let (asks, identifier) = echo(&mut wire, 0, false, 0);
+    let udp = wire.udp(0, 0);
+    let silent = wire.udp(0, 0);
+    wire.hosts[0].udp_keep_losses(asks, true);
+    wire.hosts[0].udp_keep_losses(udp, true);
+    let nobody = SocketAddr::new(ip(76), 0);
+    let closed = SocketAddr::new(ip(1), 9);
+    let question = request(false, 1, 64);
+    wire.send_udp(0, asks, nobody, &question).expect("sent");
+    for id in [udp, silent] {
+        wire.send_udp(0, id, closed, &[7; 300]).expect("sent");
+    }
+    wire.idle(Duration::from_secs(4));
+    let host = &mut wire.hosts[0];
+    let loss = host.udp_take_loss(asks).expect("a loss");
+    assert_eq!(
+        (loss.peer, loss.offender, loss.message),
+        (nobody, ip(0), (3, 1))
+    );
+    assert_eq!(loss.payload[..2], question[..2]);
+    assert_eq!(loss.payload[4..6], identifier.to_be_bytes());
+    let loss = host.udp_take_loss(udp).expect("a loss");
+    assert_eq!(
+        (loss.peer, loss.offender, loss.message),
+        (closed, ip(1), (3, 3))
+    );
+    assert_eq!(
+        (loss.failure, loss.payload),
+        (UdpFailure::Refused, vec![7; 128])
+    );
+    for id in [asks, udp, silent] {
+        assert_eq!(host.udp_take_loss(id), None);
+    }
+    // It is kept until it is taken, and no longer than the wish.
+    wire.send_udp(0, udp, closed, b"again").expect("sent");
+    wire.idle(SOON);
+    wire.hosts[0].udp_keep_losses(udp, false);
+    assert_eq!(wire.hosts[0].udp_take_loss(udp), None);
+}
+
+#[test]
 fn ports_and_identifiers_are_apart() {
     let mut wire = Wire::new(2, 1, Conditions::default());
     let (_, identifier) = echo(&mut wire, 0, false, 700);

@@ -158,6 +158,35 @@ fn own_members_hear_what_is_sent_unless_it_is_not_looped() {
 }
 
 #[test]
+fn a_broadcast_that_is_not_looped_leaves_all_the_same() {
+    let mut wire = wire();
+    let sockets: Vec<_> = (0..2).map(|host| wire.udp(host, 67)).collect();
+    let options = SendOptions {
+        loopback: false,
+        ..SendOptions::default()
+    };
+    let (now, to) = (wire.now, "10.0.0.255:67".parse().expect("an address"));
+    wire.hosts[0]
+        .udp_send(now, sockets[0], None, to, b"all", options)
+        .expect("sent");
+    wire.idle(SOON);
+    assert_eq!(wire.payloads(0, sockets[0]).len(), 0);
+    assert_eq!(wire.payloads(1, sockets[1]), [b"all"]);
+}
+
+#[test]
+fn every_host_is_in_the_group_of_all_hosts() {
+    for group in ["224.0.0.1", "ff02::1"] {
+        let mut wire = wire();
+        let sockets: Vec<_> = (0..2).map(|host| wire.udp(host, 67)).collect();
+        let to = SocketAddr::new(group.parse().expect("an address"), 67);
+        wire.send_udp(0, sockets[0], to, b"all").expect("sent");
+        wire.idle(SOON);
+        assert_eq!(wire.payloads(1, sockets[1]), [b"all"]);
+    }
+}
+
+#[test]
 fn a_group_lasts_as_long_as_its_members() {
     let mut wire = wire();
     let sockets = [1000, 1001, 1002].map(|port| wire.udp(0, port));

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use zt_protocol::{Address, NetworkId};
 
 use super::{metrics, view};
-use crate::home::NetworkSettings;
+use crate::home::{HOST_NAME, NetworkSettings};
 use crate::shell::{Shell, ShellError};
 
 /// Status and body of an answer.
@@ -172,8 +172,12 @@ async fn network(
 fn settings_in(body: &[u8], mut settings: NetworkSettings) -> NetworkSettings {
     if let Ok(Value::Object(wanted)) = serde_json::from_slice(body) {
         for (name, value) in &wanted {
-            if let Value::Bool(value) = value {
-                settings.set(name, *value);
+            match value {
+                Value::Bool(value) => {
+                    settings.set(name, *value);
+                }
+                Value::String(value) if name == HOST_NAME => settings.set_host_name(value),
+                _ => {}
             }
         }
     }

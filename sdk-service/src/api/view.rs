@@ -9,6 +9,7 @@ use zt_protocol::inet::IpPrefix;
 use zt_protocol::vl1::{PathInfo, PeerInfo};
 
 use crate::engine::{NetworkView, NodeView};
+use crate::home::HOST_NAME;
 use crate::shell::Facts;
 
 /// The node: `/status`.
@@ -135,9 +136,10 @@ pub(super) fn network(network: &NetworkView) -> Value {
         status,
         settings,
         socket,
+        name,
         ..
     } = network;
-    json!({
+    let mut view = json!({
         "allowDNS": settings.allow_dns,
         "allowDefault": settings.allow_default,
         "allowGlobal": settings.allow_global,
@@ -176,7 +178,14 @@ pub(super) fn network(network: &NetworkView) -> Value {
             .collect::<Vec<_>>(),
         "status": status.status.as_str(),
         "type": if status.public { "PUBLIC" } else { "PRIVATE" },
-    })
+    });
+    // Beyond stock, and only where there are such: the name that was asked for, and the one that is published.
+    for (key, value) in [(HOST_NAME, &settings.host_name), ("publishedName", name)] {
+        if let Some(value) = value {
+            view[key] = json!(value);
+        }
+    }
+    view
 }
 
 /// `ip/port`, as every socket address is printed.

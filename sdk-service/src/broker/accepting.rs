@@ -9,7 +9,7 @@ use zt_socket_rpc::{Accepted, Entry, Id, Kind as SocketKind, Name, Origin, State
 use super::descriptor;
 use super::listener::Push;
 use super::stream::{self, Stream};
-use super::{Broker, Owner, Socket, Turn};
+use super::{Broker, Owner, Pending, Socket, Turn};
 use crate::engine::reactor::{Interest, Kind, Ready};
 use crate::engine::slots::Key;
 
@@ -32,7 +32,7 @@ impl Broker {
         listener: ListenerId,
         flow: FlowId,
     ) {
-        let key = self.by_listener.get(&listener).copied();
+        let key = self.next_listener(listener);
         let Some((key, listener)) = key.and_then(|key| Some((key, self.listeners.get_mut(key)?)))
         else {
             if let Some(flow) = turn.host.flow(flow) {
@@ -40,7 +40,7 @@ impl Broker {
             }
             return;
         };
-        listener.pending.push_back(flow);
+        listener.pending.push_back(Pending::Flow(flow));
         self.by_flow.insert(flow, Owner::Pending(key));
         self.enqueue(Socket::Listener(key));
     }
@@ -75,7 +75,37 @@ impl Broker {
         let full = listener.entry.state == State::Listening && listener.is_full();
         if full != listener.full {
             listener.full = full;
-            turn.host.set_listener_full(listener.host_listener, full);
+            let port = listener.host_listener;
+            self.tell_room(turn, port);
+        }
+    }
+
+    /// Whose turn it is to get a connection: of those that listen on a port, one with room before one without.
+    pub(super) fn next_listener(&mut self, port: ListenerId) -> Option<Key> {
+        let listeners = &self.listeners;
+        let listening = |key| {
+            let listener = listeners.get(key);
+            listener.filter(|listener| listener.entry.state == State::Listening)
+        };
+        self.ports
+            .turn(port, |key| listening(key).is_some_and(|it| !it.is_full()))
+            .or_else(|| self.ports.turn(port, |key| listening(key).is_some()))
+    }
+
+    /// Tells the host how many connections may wait on a port, and whether there is no room for more.
+    pub(super) fn tell_room(&self, turn: &mut Turn<'_>, port: ListenerId) {
+        let keys = self.ports.keys(port).iter();
+        let (mut backlog, mut full) = (0, true);
+        for listener in keys.filter_map(|key| self.listeners.get(*key)) {
+            if listener.entry.state == State::Listening {
+                backlog += listener.backlog;
+                full &= listener.full;
+            }
+        }
+        // A port that is only kept refuses.
+        if backlog > 0 {
+            turn.host.set_backlog(port, backlog);
+            turn.host.set_listener_full(port, full);
         }
     }
 
@@ -112,11 +142,18 @@ impl Broker {
     fn hold_next(&mut self, turn: &mut Turn<'_>, key: Key) -> Result<(), Stop> {
         loop {
             let listener = self.listeners.get_mut(key).ok_or(Stop::Empty)?;
-            let flow = *listener.pending.front().ok_or(Stop::Empty)?;
-            let held = self.adopt(turn, key, flow)?;
-            if let Some(listener) = self.listeners.get_mut(key) {
-                listener.pending.pop_front();
-            }
+            let held = match listener.pending.front().ok_or(Stop::Empty)? {
+                Pending::Flow(flow) => {
+                    let flow = *flow;
+                    self.adopt(turn, key, flow)?
+                }
+                Pending::Direct(_) => None,
+            };
+            let listener = self.listeners.get_mut(key).ok_or(Stop::Empty)?;
+            let held = match listener.pending.pop_front() {
+                Some(Pending::Direct(arrival)) => Some((arrival.record, arrival.descriptor)),
+                _ => held,
+            };
             // A connection may have ended meanwhile: then the next one is taken.
             if let (Some(held), Some(listener)) = (held, self.listeners.get_mut(key)) {
                 listener.held = Some(held);
@@ -176,7 +213,7 @@ impl Broker {
 
     /// A random id whose place in the table is near those of its neighbours, so that few pages of the
     /// table are touched.
-    fn fresh_id(&self) -> Id {
+    pub(super) fn fresh_id(&self) -> Id {
         loop {
             let mut bytes = [0; Id::LEN];
             if getrandom::fill(&mut bytes).is_err() {
@@ -211,14 +248,22 @@ impl Broker {
         if let Some((_, descriptor)) = listener.held {
             self.disposal.dispose(descriptor);
         }
-        turn.host.unlisten(listener.host_listener);
         self.by_id.remove(&listener.id);
-        self.by_listener.remove(&listener.host_listener);
+        if self.ports.remove(listener.host_listener, key) {
+            turn.host.unlisten(listener.host_listener);
+        } else {
+            self.tell_room(turn, listener.host_listener);
+        }
         self.table.remove(listener.id.tag());
-        for flow in listener.pending {
-            self.by_flow.remove(&flow);
-            if let Some(flow) = turn.host.flow(flow) {
-                flow.abort();
+        for pending in listener.pending {
+            match pending {
+                Pending::Flow(flow) => {
+                    self.by_flow.remove(&flow);
+                    if let Some(flow) = turn.host.flow(flow) {
+                        flow.abort();
+                    }
+                }
+                Pending::Direct(arrival) => self.refuse_direct(arrival),
             }
         }
     }

@@ -34,12 +34,16 @@ counters! {
     silent,
     /// Connections made for programs.
     connected,
+    /// Connections between two programs of this service.
+    direct,
     /// Connections that came to nothing.
     failed,
     /// Connections taken from the LAN.
     accepted,
     /// Connections taken from programs' own networks.
     accepted_native,
+    /// Names and addresses that programs asked for.
+    lookups,
     /// UDP sockets opened for programs.
     datagram_sockets,
     /// Messages of UDP sockets that are no frame.

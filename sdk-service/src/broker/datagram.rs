@@ -1,4 +1,4 @@
-//! One UDP socket of a program: frames between the service's half of a pair, a socket of the host, and the program's own
+//! One UDP or echo socket of a program: frames between the service's half of a pair, a socket of the host, and the program's own
 //! UDP socket.
 //!
 //! Towards the program a full pair stops the reading of both sources, whose own bounded queues then drop, as UDP does.
@@ -12,11 +12,13 @@ use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 use zt_netstack::{Datagram as Arrived, Host, Instant, SendOptions, Taken, UdpId, UdpSendError};
 use zt_socket_rpc::table::Table;
-use zt_socket_rpc::{DatagramHeader, Entry, Family, Id, MAX_FRAME};
+use zt_socket_rpc::{
+    DatagramHeader, Entry, Family, Id, Kind, LAN_INTERFACE, MAX_FRAME, Options, Reach, interface_of,
+};
 
 use super::budget::Lease;
 use super::counters::Counters;
-use super::{descriptor, native};
+use super::{descriptor, echo, native};
 
 /// Datagrams that a socket may move in each direction before the others have their turn.
 const TURN: usize = 64;
@@ -34,7 +36,17 @@ pub(super) struct Datagram {
     /// The local address without a connection.
     pub(super) bound: SocketAddr,
     /// The network of the peer, if there is one.
-    pub(super) side: Option<Side>,
+    pub(super) side: Option<Reach>,
+    /// The program may still bind it.
+    pub(super) is_unbound: bool,
+    /// The program's own socket is for loopback only.
+    pub(super) is_isolated: bool,
+    /// Groups joined on the LAN.
+    pub(super) groups: Vec<IpAddr>,
+    /// The identifier that a `SOCK_RAW` program gives its echo requests.
+    pub(super) identifier: u16,
+    /// The state table does not have the entry yet.
+    pub(super) is_changed: bool,
     /// The pair may have frames.
     pub(super) readable: bool,
     /// The program sends no more.
@@ -49,18 +61,13 @@ pub(super) struct Datagram {
     pub(super) host_full: bool,
     pub(super) hung_up: bool,
     pub(super) queued: bool,
+    /// A datagram of which more is to come, with its header.
+    pub(super) corked: Option<Vec<u8>>,
     /// A frame of the program that the host had no room for.
     pub(super) unsent: Option<Vec<u8>>,
     /// A frame from the program's own network that the pair had no room for.
     pub(super) undelivered: Option<Vec<u8>>,
     pub(super) _lease: Lease,
-}
-
-/// One of the two networks of a program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    Lan,
-    Kernel,
 }
 
 /// What a turn works with.
@@ -135,10 +142,50 @@ impl Datagram {
         let parsed = DatagramHeader::parse(frame)
             .ok()
             .filter(|_| frame.len() <= MAX_FRAME);
-        let Some((header, payload)) = parsed else {
+        let Some((header, part)) = parsed else {
             means.counters.malformed_frames += 1;
             return;
         };
+        if header.more || self.corked.is_some() {
+            self.gather(frame, part);
+            if !header.more {
+                self.uncork(means);
+            }
+            return;
+        }
+        self.send_whole(means, frame, &header, part);
+    }
+
+    /// Adds a part to a datagram; the first one's header holds for all. What is more than any datagram is left out, and
+    /// refused as too long when it is sent.
+    fn gather(&mut self, frame: &[u8], part: &[u8]) {
+        match &mut self.corked {
+            None => self.corked = Some(frame.to_vec()),
+            Some(corked) => {
+                let room = SCRATCH.saturating_sub(corked.len());
+                corked.extend_from_slice(part.get(..room).unwrap_or(part));
+            }
+        }
+    }
+
+    /// Sends what was held back.
+    pub(super) fn uncork(&mut self, means: &mut Means<'_>) {
+        let Some(frame) = self.corked.take() else {
+            return;
+        };
+        match DatagramHeader::parse(&frame) {
+            Ok((header, payload)) => self.send_whole(means, &frame, &header, payload),
+            Err(_) => means.counters.malformed_frames += 1,
+        }
+    }
+
+    fn send_whole(
+        &mut self,
+        means: &mut Means<'_>,
+        frame: &[u8],
+        header: &DatagramHeader,
+        payload: &[u8],
+    ) {
         let Some(peer) = header.peer else {
             means.counters.malformed_frames += 1;
             return;
@@ -146,45 +193,93 @@ impl Datagram {
         if self.entry.errno != 0 {
             // It was reported, or waits in the pair as a frame.
             self.entry.errno = 0;
+            self.is_changed = true;
         }
-        match (self.side_of(means.table, peer), &self.kernel) {
-            (Side::Kernel, Some(kernel)) => {
-                let sent = send_native(kernel, &header, peer, self.entry.family, payload);
+        self.settle();
+        match (
+            self.reach(means.table, peer, header.interface),
+            &self.kernel,
+        ) {
+            (Reach::Own, Some(kernel)) => {
+                let sent = send_native(kernel, header, peer, self.entry.family, payload);
                 self.sent_natively(means, sent);
             }
-            (Side::Kernel, None) => means.counters.datagrams_unroutable += 1,
-            (Side::Lan, _) => self.send_to_host(means, frame, &header, peer, payload),
+            (Reach::Own, None) => means.counters.datagrams_unroutable += 1,
+            (Reach::Both, Some(kernel)) => {
+                let sent = send_native(kernel, header, peer, self.entry.family, payload);
+                self.send_to_both(means, header, peer, payload, sent);
+            }
+            (Reach::Lan | Reach::Both, _) => match self.give(means, header, peer, payload, true) {
+                Err(UdpSendError::WouldBlock) => {
+                    self.host_full = true;
+                    self.unsent = Some(frame.to_vec());
+                }
+                given => self.given(means, given),
+            },
         }
     }
 
-    fn send_to_host(
+    /// What was sent for many may be refused by one network if the other takes it. Sockets here get it once: from the
+    /// network that it leaves by if there were only one, the program's own.
+    fn send_to_both(
         &mut self,
         means: &mut Means<'_>,
-        frame: &[u8],
         header: &DatagramHeader,
         peer: SocketAddr,
         payload: &[u8],
+        sent: Result<(), Errno>,
     ) {
-        let options = &self.entry.options;
-        let (ttl, tos) = if peer.is_ipv4() {
-            (options.ttl, options.tos)
-        } else {
-            (options.hop_limit, options.traffic_class)
-        };
-        let options = SendOptions {
-            ttl: header.ttl.or(Some(ttl)).filter(|&ttl| ttl != 0),
-            tos: header.tos.unwrap_or(tos),
-            ..SendOptions::default()
-        };
-        match means
+        let given = self.give(means, header, peer, payload, sent.is_err());
+        match (given, sent) {
+            (Ok(()), Ok(())) => {
+                means.counters.datagrams_out += 1;
+                means.counters.datagrams_out_native += 1;
+            }
+            (given @ Ok(()), Err(_)) => self.given(means, given),
+            // A full queue drops what is for many: it would be sent twice by the other network.
+            (Err(_), sent @ Ok(())) => self.sent_natively(means, sent),
+            (Err(UdpSendError::NoRoute), sent @ Err(_)) => self.sent_natively(means, sent),
+            (given @ Err(_), Err(_)) => self.given(means, given),
+        }
+    }
+
+    /// Binds a socket that the program sends from without having bound it.
+    pub(super) fn settle(&mut self) {
+        if !std::mem::take(&mut self.is_unbound) {
+            return;
+        }
+        if let Some(kernel) = &self.kernel {
+            // So that both networks see one port, if this one is free there; else the kernel chooses.
+            let _ = rustix::net::bind(kernel, &for_kernel(self.bound, self.entry.family));
+        }
+        self.entry.local = Some(self.bound);
+        self.is_changed = true;
+    }
+
+    /// Gives a datagram to the host; `is_looped`: sockets here get what is for many.
+    fn give(
+        &mut self,
+        means: &mut Means<'_>,
+        header: &DatagramHeader,
+        peer: SocketAddr,
+        payload: &[u8],
+        is_looped: bool,
+    ) -> Result<(), UdpSendError> {
+        if let (Kind::RawEcho, Some(identifier)) = (self.entry.kind, echo::identifier(payload)) {
+            self.identifier = identifier;
+        }
+        let options = send_options(&self.entry.options, header, peer.ip(), is_looped);
+        means
             .host
             .udp_send(means.now, self.host, header.local, peer, payload, options)
-        {
+    }
+
+    /// Counts and reports what has become of a datagram.
+    fn given(&mut self, means: &mut Means<'_>, given: Result<(), UdpSendError>) {
+        match given {
             Ok(()) => means.counters.datagrams_out += 1,
-            Err(UdpSendError::WouldBlock) => {
-                self.host_full = true;
-                self.unsent = Some(frame.to_vec());
-            }
+            // Of what is for many; anything else waits.
+            Err(UdpSendError::WouldBlock) => means.counters.datagrams_refused += 1,
             Err(UdpSendError::NoRoute) => {
                 means.counters.datagrams_unroutable += 1;
                 self.report(Errno::NETUNREACH);
@@ -212,14 +307,17 @@ impl Datagram {
         }
     }
 
-    /// Where a destination is.
-    pub(super) fn side_of(&self, table: Table<'_>, peer: SocketAddr) -> Side {
+    /// Where a destination is; `interface` as the program asked for.
+    pub(super) fn reach(&self, table: Table<'_>, peer: SocketAddr, interface: u32) -> Reach {
         let ip = peer.ip();
-        let native = self.kernel.is_some()
-            && (ip.is_loopback()
-                || ip.is_unspecified()
-                || !table.routes_to(ip) && !table.is_own(ip));
-        if native { Side::Kernel } else { Side::Lan }
+        match &self.kernel {
+            None => Reach::Lan,
+            Some(_) if self.is_isolated && !ip.is_loopback() && !ip.is_unspecified() => Reach::Lan,
+            Some(_) => {
+                let interface = interface_of(peer, interface, &self.entry.options);
+                table.reach(ip, interface)
+            }
+        }
     }
 
     /// Tells the program of an error as the kernel would: the next call on a connected socket reports it.
@@ -233,8 +331,9 @@ impl Datagram {
         };
         // The entry first: whoever is woken by the frame looks into it.
         self.entry.errno = errno.raw_os_error();
+        self.is_changed = true;
         // A full pair has something to read anyway.
-        let _ = self.push(&header, &[]);
+        let _ = push(&self.fd, &header, [&[], &[]]);
     }
 
     fn header(&self) -> DatagramHeader {
@@ -245,6 +344,7 @@ impl Datagram {
             ttl: None,
             tos: None,
             errno: 0,
+            more: false,
             interface: 0,
         }
     }
@@ -255,7 +355,8 @@ impl Datagram {
             return false;
         }
         let mut left = TURN;
-        let is_wanted = self.side != Some(Side::Kernel);
+        let is_wanted = self.side != Some(Reach::Own);
+        let raw = (self.entry.kind == Kind::RawEcho).then_some(self.identifier);
         let mut blocked = false;
         let template = self.header();
         let (host, counters) = (&mut *means.host, &mut *means.counters);
@@ -272,9 +373,19 @@ impl Datagram {
                 local: Some(datagram.to.ip()),
                 ttl: Some(datagram.ttl),
                 tos: Some(datagram.tos),
+                interface: LAN_INTERFACE,
                 ..template
             };
-            match push(&self.fd, &header, datagram.payload) {
+            let beginning = raw.and_then(|identifier| echo::Beginning::of(&datagram, identifier));
+            let pushed = match &beginning {
+                Some(beginning) => {
+                    let rest = datagram.payload.get(echo::Beginning::REPLACES..);
+                    let rest = rest.unwrap_or_default();
+                    push(&self.fd, &header, [beginning.as_bytes(), rest])
+                }
+                None => push(&self.fd, &header, [datagram.payload, &[]]),
+            };
+            match pushed {
                 Err(Errno::AGAIN | Errno::NOBUFS) => {
                     blocked = true;
                     Taken::Later
@@ -310,7 +421,7 @@ impl Datagram {
             left -= 1;
             match native::receive(kernel, means.scratch) {
                 Ok(arrival) => {
-                    if self.side == Some(Side::Lan) {
+                    if self.side == Some(Reach::Lan) {
                         continue;
                     }
                     let payload = means.scratch.get(..arrival.len).unwrap_or_default();
@@ -323,7 +434,8 @@ impl Datagram {
                         ..self.header()
                     };
                     means.counters.datagrams_in_native += 1;
-                    if let Err(Errno::AGAIN | Errno::NOBUFS) = push(&self.fd, &header, payload) {
+                    let pushed = push(&self.fd, &header, [payload, &[]]);
+                    if let Err(Errno::AGAIN | Errno::NOBUFS) = pushed {
                         self.blocked = true;
                         self.undelivered = Some([&header.emit(), payload].concat());
                     }
@@ -349,18 +461,43 @@ impl Datagram {
         }
         self.kernel_ready && !self.blocked
     }
+}
 
-    fn push(&self, header: &DatagramHeader, payload: &[u8]) -> Result<(), Errno> {
-        push(&self.fd, header, payload)
+/// How a datagram leaves by the LAN.
+fn send_options(
+    options: &Options,
+    header: &DatagramHeader,
+    to: IpAddr,
+    is_looped: bool,
+) -> SendOptions {
+    let (ttl, group_ttl, tos) = if to.is_ipv4() {
+        (options.ttl, options.multicast_ttl, options.tos)
+    } else {
+        (
+            options.hop_limit,
+            options.multicast_hops,
+            options.traffic_class,
+        )
+    };
+    let usual = if to.is_multicast() {
+        // Zero keeps it inside.
+        Some(group_ttl)
+    } else {
+        Some(ttl).filter(|&ttl| ttl != 0)
+    };
+    SendOptions {
+        ttl: header.ttl.or(usual),
+        tos: header.tos.unwrap_or(tos),
+        loopback: is_looped && (options.multicast_loop || !to.is_multicast()),
     }
 }
 
 /// Puts one frame into a pair.
-fn push(fd: &OwnedFd, header: &DatagramHeader, payload: &[u8]) -> Result<(), Errno> {
+fn push(fd: &OwnedFd, header: &DatagramHeader, payload: [&[u8]; 2]) -> Result<(), Errno> {
     let header = header.emit();
     rustix::net::sendmsg(
         fd,
-        &[IoSlice::new(&header), IoSlice::new(payload)],
+        &[&header, payload[0], payload[1]].map(IoSlice::new),
         &mut SendAncillaryBuffer::default(),
         SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
     )

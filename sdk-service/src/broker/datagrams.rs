@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use zt_netstack::{
-    ListenAddr, Sharing, UdpBindError, UdpConnectError, UdpEvent, UdpFailure, UdpId,
-};
-use zt_socket_rpc::{ConnectDatagram, Entry, Kind as SocketKind, OpenDatagram, Options, State};
+use zt_netstack::{Host, UdpBindError, UdpConnectError, UdpEvent, UdpFailure, UdpId};
+use zt_socket_rpc::{ConnectDatagram, Entry, OpenDatagram, Options, Reach, SetOption, State};
 
-use super::datagram::{Datagram, Means, SCRATCH, Side, Verdict, for_kernel, unmapped};
+use super::binding::Place;
+use super::datagram::{Datagram, Means, SCRATCH, Verdict, for_kernel, unmapped};
+use super::lost::errno_of;
 use super::requests::Answer;
-use super::{Broker, Socket, Turn, descriptor, native};
+use super::{Broker, Socket, Turn, native};
 use crate::engine::reactor::{Interest, Kind, Ready};
 use crate::engine::slots::Key;
 
@@ -32,7 +32,12 @@ impl Broker {
             self.counters.refused += 1;
             return Answer::Failed(Errno::NOBUFS);
         };
-        let taken = self.take_udp_port(turn, open, kernel.as_ref());
+        let place = Place {
+            kind: open.kind,
+            local: open.local,
+            options: open.options,
+        };
+        let taken = self.take_udp_port(turn, &place, kernel.as_ref());
         let (host, port) = match taken {
             Ok((host, at)) => (host, at.port()),
             Err(UdpBindError::AddrInUse) => return Answer::Failed(Errno::ADDRINUSE),
@@ -41,6 +46,7 @@ impl Broker {
         // The address as the program gave it, with the port that was chosen.
         let bound = SocketAddr::new(open.local.ip(), port);
         if let Some(kernel) = &kernel
+            && !open.unbound
             && bound_port(kernel) == 0
         {
             // So that both networks see one port, if this one is free there; else the kernel chooses.
@@ -50,14 +56,15 @@ impl Broker {
             native::prepare(kernel, open.family);
         }
         let entry = Entry {
-            kind: SocketKind::Datagram,
+            kind: open.kind,
             state: State::Bound,
             family: open.family,
             errno: 0,
-            local: Some(bound),
+            local: Some(if open.unbound { open.local } else { bound }),
             remote: None,
             options: open.options,
         };
+        apply(turn.host, host, &open.options);
         let key = self.datagrams.next_key();
         let mut watched = turn
             .poller
@@ -88,6 +95,11 @@ impl Broker {
             entry,
             bound,
             side: None,
+            is_unbound: open.unbound,
+            is_isolated: open.isolated,
+            groups: Vec::new(),
+            identifier: 0,
+            is_changed: false,
             readable: false,
             ending: false,
             host_ready: true,
@@ -95,6 +107,7 @@ impl Broker {
             host_full: false,
             hung_up: false,
             queued: false,
+            corked: None,
             unsent: None,
             undelivered: None,
             _lease: lease,
@@ -108,52 +121,6 @@ impl Broker {
         }
         self.enqueue(Socket::Datagram(key));
         Answer::Done(bound)
-    }
-
-    /// Takes a port of the host: the one asked for, else the one that the program's own socket has, else any. A socket
-    /// that was closed just now may still hold it, for a close is not heard before a request that follows it.
-    fn take_udp_port(
-        &mut self,
-        turn: &mut Turn<'_>,
-        open: &OpenDatagram,
-        kernel: Option<&OwnedFd>,
-    ) -> Result<(UdpId, SocketAddr), UdpBindError> {
-        let sharing = sharing(&open.options);
-        let wanted = |port| {
-            let local = SocketAddr::new(open.local.ip(), port);
-            // For a host, `::` alone is IPv6 only, and no address at all is both families.
-            match ListenAddr::from(local) {
-                both @ ListenAddr { ip: None, .. } if open.options.v6_only => ListenAddr {
-                    ip: Some(local.ip()),
-                    ..both
-                },
-                wanted => wanted,
-            }
-        };
-        let asked = open.local.port();
-        let preferred = match (asked, kernel) {
-            (0, Some(kernel)) => bound_port(kernel),
-            _ => asked,
-        };
-        match turn.host.udp_bind(wanted(preferred), sharing) {
-            Err(UdpBindError::AddrInUse) => {}
-            result => return result,
-        }
-        let closed: Vec<Key> = self
-            .datagrams
-            .iter()
-            .filter(|(_, socket)| {
-                socket.bound.port() == preferred && descriptor::is_hung_up(&socket.fd)
-            })
-            .map(|(key, _)| key)
-            .collect();
-        closed
-            .into_iter()
-            .for_each(|key| self.close_datagram(turn, key));
-        match turn.host.udp_bind(wanted(preferred), sharing) {
-            Err(UdpBindError::AddrInUse) if asked == 0 => turn.host.udp_bind(wanted(0), sharing),
-            result => result,
-        }
     }
 
     pub(super) fn connect_datagram(
@@ -184,25 +151,36 @@ impl Broker {
     ) -> Result<SocketAddr, Errno> {
         let socket = self.datagrams.get_mut(key).ok_or(Errno::BADF)?;
         let table = self.table.reader();
-        let side = remote.map(|remote| socket.side_of(table, remote));
-        let local = match (side, remote, &socket.kernel) {
-            (Some(Side::Lan), Some(remote), _) => turn
-                .host
-                .udp_connect(socket.host, Some(remote))
-                .map_err(connect_errno)?,
-            (Some(Side::Kernel), Some(remote), Some(kernel)) => {
+        socket.settle();
+        let side = remote.map(|remote| socket.reach(table, remote, 0));
+        let by_lan = remote
+            .filter(|_| matches!(side, Some(Reach::Lan | Reach::Both)))
+            .map(|remote| {
+                let connected = turn.host.udp_connect(socket.host, Some(remote));
+                connected.map_err(connect_errno)
+            });
+        let kernel = socket.kernel.as_ref();
+        let by_kernel = remote
+            .zip(kernel)
+            .filter(|_| matches!(side, Some(Reach::Own | Reach::Both)))
+            .map(|(remote, kernel)| {
                 rustix::net::connect(kernel, &for_kernel(remote, socket.entry.family))?;
-                local_of(kernel).unwrap_or(socket.bound)
-            }
-            _ => socket.bound,
+                Ok(local_of(kernel).unwrap_or(socket.bound))
+            });
+        let (side, local) = match (by_lan, by_kernel) {
+            (None, None) => (side, socket.bound),
+            (Some(Ok(local)), Some(Ok(_))) => (Some(Reach::Both), local),
+            (Some(Ok(local)), _) => (Some(Reach::Lan), local),
+            (_, Some(Ok(local))) => (Some(Reach::Own), local),
+            (_, Some(Err(errno))) | (Some(Err(errno)), None) => return Err(errno),
         };
-        if side != Some(Side::Lan) {
+        if !matches!(side, Some(Reach::Lan | Reach::Both)) {
             // It was not connected, or it is still there: nothing else can go wrong.
             let _ = turn.host.udp_connect(socket.host, None);
         }
-        if side != Some(Side::Kernel)
-            && socket.side == Some(Side::Kernel)
-            && let Some(kernel) = &socket.kernel
+        if !matches!(side, Some(Reach::Own | Reach::Both))
+            && matches!(socket.side, Some(Reach::Own | Reach::Both))
+            && let Some(kernel) = kernel
         {
             rustix::net::connect_unspec(kernel)?;
         }
@@ -234,6 +212,39 @@ impl Broker {
         self.enqueue(Socket::Datagram(key));
     }
 
+    /// Changes an option. What was sent before leaves as it was asked for then.
+    pub(super) fn set_datagram_option(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: Key,
+        option: &SetOption,
+    ) {
+        if let Some(socket) = self.datagrams.get_mut(key) {
+            socket.readable = true;
+        }
+        self.run_datagram(turn, key);
+        let Some(socket) = self.datagrams.get_mut(key) else {
+            return;
+        };
+        if let Some(kernel) = &socket.kernel {
+            native::forward(kernel, option);
+        }
+        let options = &mut socket.entry.options;
+        let value = option.value.as_bytes();
+        if options.set(option.level, option.name, value).is_err() {
+            return;
+        }
+        apply(turn.host, socket.host, options);
+        let is_corked = options.cork;
+        self.table.update(option.id.tag(), &socket.entry);
+        if !is_corked {
+            self.with_datagram(turn, key, |socket, means| {
+                socket.uncork(means);
+                Verdict::Idle
+            });
+        }
+    }
+
     pub(super) fn kernel_datagram_ready(&mut self, key: Key) {
         if let Some(socket) = self.datagrams.get_mut(key) {
             socket.kernel_ready = true;
@@ -254,13 +265,14 @@ impl Broker {
             }
             UdpEvent::Writable => {}
             UdpEvent::Failed { peer, failure } => {
-                let errno = match failure {
-                    UdpFailure::Refused => Errno::CONNREFUSED,
-                    UdpFailure::Unreachable => Errno::HOSTUNREACH,
-                };
                 self.with_datagram(turn, key, |socket, _| {
-                    if socket.side.is_none() || socket.entry.remote == Some(peer) {
-                        socket.report(errno);
+                    let is_peer = socket.entry.remote.is_none_or(|remote| {
+                        remote.ip() == peer.ip()
+                            && (remote.port() == peer.port() || peer.port() == 0)
+                    });
+                    let is_told = failure != UdpFailure::Expired || socket.keeps_losses();
+                    if is_peer && is_told {
+                        socket.report(errno_of(failure));
                     }
                     Verdict::Idle
                 });
@@ -292,7 +304,6 @@ impl Broker {
             return Verdict::Idle;
         };
         let was_blocked = socket.blocked;
-        let was_errno = socket.entry.errno;
         let mut strays = Vec::new();
         self.scratch.resize(SCRATCH, 0);
         let mut means = Means {
@@ -308,7 +319,7 @@ impl Broker {
             turn.poller
                 .change(&socket.fd, token, Interest::EdgeWithRoom);
         }
-        if socket.entry.errno != was_errno {
+        if std::mem::take(&mut socket.is_changed) {
             self.table.update(socket.id.tag(), &socket.entry);
         }
         self.dispose_strays(strays);
@@ -332,11 +343,10 @@ impl Broker {
     }
 }
 
-const fn sharing(options: &Options) -> Sharing {
-    Sharing {
-        reuse_address: options.reuse_address,
-        reuse_port: options.reuse_port,
-    }
+/// Sets what a socket of the host must know of its options.
+pub(super) fn apply(host: &mut Host, id: UdpId, options: &Options) {
+    host.udp_set_multicast_all(id, options.multicast_all);
+    host.udp_keep_losses(id, options.receive_errors);
 }
 
 fn local_of(kernel: &OwnedFd) -> Option<SocketAddr> {
@@ -344,7 +354,7 @@ fn local_of(kernel: &OwnedFd) -> Option<SocketAddr> {
     SocketAddr::try_from(name).ok().map(unmapped)
 }
 
-fn bound_port(kernel: &OwnedFd) -> u16 {
+pub(super) fn bound_port(kernel: &OwnedFd) -> u16 {
     local_of(kernel).map_or(0, |local| local.port())
 }
 

@@ -29,6 +29,25 @@ pub(super) fn stream_pair(name: Name) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((ours, theirs))
 }
 
+/// Makes a pair ready for two programs: the half that one of them will accept is named by its other end and waits as a
+/// new connection does.
+pub(super) fn prepare_direct(half: &OwnedFd, own: &OwnedFd, name: Name) -> io::Result<()> {
+    let path = name.to_path();
+    let address = SocketAddrUnix::new_abstract_name(path.get(1..).unwrap_or_default())?;
+    rustix::net::bind(own, &address)?;
+    Ok(rustix::io::ioctl_fionbio(half, false)?)
+}
+
+/// Whether `fd` is the other half of the pair with this name, which a program keeps for itself.
+pub(super) fn is_other_half(fd: &OwnedFd, name: Name) -> bool {
+    let is_stream = sockopt::socket_domain(fd).is_ok_and(|family| family == AddressFamily::UNIX)
+        && sockopt::socket_type(fd).is_ok_and(|kind| kind == SocketType::STREAM);
+    let peer = rustix::net::getpeername(fd).ok().flatten();
+    let peer = peer.and_then(|peer| SocketAddrUnix::try_from(peer).ok());
+    let path = name.to_path();
+    is_stream && peer.is_some_and(|peer| peer.abstract_name() == path.get(1..))
+}
+
 /// Whether `fd` is the service's half of a pair of this name.
 pub(super) fn is_named(fd: &OwnedFd, name: Name) -> bool {
     let wanted = match name.kind {
@@ -57,12 +76,26 @@ pub(super) fn is_kernel_listener(fd: &OwnedFd) -> bool {
         && sockopt::socket_acceptconn(fd).is_ok_and(|listening| listening)
 }
 
-/// Whether `fd` is a UDP socket of a program's own network.
-pub(super) fn is_kernel_datagram(fd: &OwnedFd) -> bool {
-    let family = sockopt::socket_domain(fd);
-    family.is_ok_and(|family| matches!(family, AddressFamily::INET | AddressFamily::INET6))
-        && sockopt::socket_type(fd).is_ok_and(|kind| kind == SocketType::DGRAM)
-        && sockopt::socket_protocol(fd).is_ok_and(|protocol| protocol == Some(ipproto::UDP))
+/// Whether `fd` is a socket of a program's own network that goes with a pair of this kind.
+pub(super) fn is_kernel_datagram(fd: &OwnedFd, kind: Kind) -> bool {
+    let (Ok(family), Ok(of_type), Ok(Some(protocol))) = (
+        sockopt::socket_domain(fd),
+        sockopt::socket_type(fd),
+        sockopt::socket_protocol(fd),
+    ) else {
+        return false;
+    };
+    let icmp = match family {
+        AddressFamily::INET => ipproto::ICMP,
+        AddressFamily::INET6 => ipproto::ICMPV6,
+        _ => return false,
+    };
+    match kind {
+        Kind::Datagram => (of_type, protocol) == (SocketType::DGRAM, ipproto::UDP),
+        Kind::Echo => (of_type, protocol) == (SocketType::DGRAM, icmp),
+        Kind::RawEcho => (of_type, protocol) == (SocketType::RAW, icmp),
+        _ => false,
+    }
 }
 
 /// Whether nobody holds the other half of a pair any more.

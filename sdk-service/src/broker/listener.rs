@@ -6,12 +6,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::io::Errno;
-use zt_netstack::{FlowId, ListenerId};
+use zt_netstack::ListenerId;
 use zt_socket_rpc::{Accepted, Entry, Id};
 
 use super::acceptor::Acceptor;
 use super::budget::Lease;
-use super::descriptor;
+use super::{Pending, descriptor};
 
 /// A socket of a program that is bound or listens.
 pub(super) struct Listener {
@@ -26,8 +26,8 @@ pub(super) struct Listener {
     pub(super) entry: Entry,
     pub(super) backlog: usize,
     pub(super) uid: u32,
-    /// Flows that the program has not been told of.
-    pub(super) pending: VecDeque<FlowId>,
+    /// Connections that the program has not been told of.
+    pub(super) pending: VecDeque<Pending>,
     /// A record that found the queue full, with its descriptor.
     pub(super) held: Option<(Accepted, OwnedFd)>,
     /// The queue is full.

@@ -105,10 +105,10 @@ impl Broker {
         };
         listener.backlog = listen.backlog.into();
         listener.entry.state = State::Listening;
-        turn.host
-            .set_backlog(listener.host_listener, listener.backlog);
         self.table.update(listen.id.tag(), &listener.entry);
         let local = listener.entry.local.unwrap_or(listen.local);
+        let port = listener.host_listener;
+        self.tell_room(turn, port);
         self.enqueue(Socket::Listener(key));
         Answer::Done(local)
     }
@@ -138,7 +138,7 @@ impl Broker {
             return Answer::Failed(Errno::NOBUFS);
         };
         let half = Arc::new(half);
-        let (host_listener, bound) = match self.take_port(turn, local, entry.options.v6_only) {
+        let (host_listener, bound) = match self.take_port(turn, uid, local, &entry) {
             Ok(taken) => taken,
             Err(ListenError::AddrInUse) => return Answer::Failed(Errno::ADDRINUSE),
             Err(_) => return Answer::Failed(Errno::ADDRNOTAVAIL),
@@ -152,7 +152,9 @@ impl Broker {
             .add(&half, self.token(Kind::Listener, key), Interest::Edge);
         if watched.is_err() || self.table.insert(id.tag(), &entry).is_err() {
             turn.poller.remove(&half);
-            turn.host.unlisten(host_listener);
+            if self.ports.keys(host_listener).is_empty() {
+                turn.host.unlisten(host_listener);
+            }
             return Answer::Failed(Errno::NOBUFS);
         }
         let native = kernel.zip(native_lease).map(|(kernel, lease)| {
@@ -163,11 +165,8 @@ impl Broker {
             tracing::warn!(%error, "a program's own network is not listened to");
             None
         });
-        if entry.state == State::Listening {
-            turn.host.set_backlog(host_listener, backlog);
-        }
         self.by_id.insert(id, Socket::Listener(key));
-        self.by_listener.insert(host_listener, key);
+        self.ports.add(host_listener, key);
         self.listeners.insert(Listener {
             fd: half,
             id,
@@ -183,18 +182,21 @@ impl Broker {
             queued: false,
             _lease: lease,
         });
+        self.tell_room(turn, host_listener);
         self.enqueue(Socket::Listener(key));
         Answer::Done(local)
     }
 
-    /// Takes a port of the host, from a socket that was closed just now if need be: a close is not
-    /// heard before a request that follows it.
+    /// Takes a port of the host: shared with sockets of the same user by `SO_REUSEPORT`, or from a socket
+    /// that was closed just now, for a close is not heard before a request that follows it.
     fn take_port(
         &mut self,
         turn: &mut Turn<'_>,
+        uid: u32,
         local: SocketAddr,
-        v6_only: bool,
+        entry: &Entry,
     ) -> Result<(ListenerId, SocketAddr), ListenError> {
+        let v6_only = entry.options.v6_only;
         // For a host, `::` alone is IPv6 only, and no address at all is both families.
         let wanted = match ListenAddr::from(local) {
             both @ ListenAddr { ip: None, .. } if v6_only => ListenAddr {
@@ -206,6 +208,9 @@ impl Broker {
         match turn.host.bind(wanted) {
             Err(ListenError::AddrInUse) => {}
             result => return result,
+        }
+        if let Some(port) = self.shared_port(uid, local, entry) {
+            return Ok((port, local));
         }
         let closed = self.listeners.iter().filter(|(_, listener)| {
             let holds = listener
@@ -219,5 +224,22 @@ impl Broker {
             .into_iter()
             .for_each(|key| self.close_listener(turn, key));
         turn.host.bind(wanted)
+    }
+
+    /// The port of the same address, if all that have it let this one share it.
+    fn shared_port(&self, uid: u32, local: SocketAddr, entry: &Entry) -> Option<ListenerId> {
+        let same = |other: &Listener| {
+            other.entry.local == Some(local)
+                && other.entry.family == entry.family
+                && other.entry.options.v6_only == entry.options.v6_only
+        };
+        let (_, other) = self.listeners.iter().find(|(_, other)| same(other))?;
+        let port = other.host_listener;
+        let shares = |key: &Key| {
+            let other = self.listeners.get(*key);
+            other.is_some_and(|other| other.uid == uid && other.entry.options.reuse_port)
+        };
+        let all = entry.options.reuse_port && self.ports.keys(port).iter().all(shares);
+        all.then_some(port)
     }
 }

@@ -9,7 +9,7 @@ use std::ptr;
 
 use rustix::io::Errno;
 use rustix::net::SocketAddrAny;
-use zt_socket_rpc::{DatagramHeader, Family, SetOption};
+use zt_socket_rpc::{DatagramHeader, Family, LAN_INTERFACE, Lost, Membership, SetOption, lost};
 
 use super::datagram::{for_kernel, unmapped};
 
@@ -27,7 +27,13 @@ pub(super) struct Arrival {
 /// Words for control messages: packet info of either family, hop limit and class, and what a program may have set.
 const CONTROL_WORDS: usize = 32;
 const WORD: usize = size_of::<u64>();
+const IPV6_MULTICAST_ALL: i32 = 29;
 const CONTROL_HEADER: usize = size_of::<libc::cmsghdr>();
+
+/// What names an interface of the container's own.
+const fn own_interface(index: u32) -> u32 {
+    if index == LAN_INTERFACE { 0 } else { index }
+}
 
 /// Asks the kernel for what a framed datagram tells.
 pub(super) fn prepare(kernel: &OwnedFd, family: Family) {
@@ -46,7 +52,7 @@ pub(super) fn prepare(kernel: &OwnedFd, family: Family) {
     }
 }
 
-/// Whether an option of a program is for its own network: groups, and how datagrams go out there. Nothing here needs
+/// Whether an option of a program is for its own network: errors, groups, and how datagrams go out there. Nothing here needs
 /// or gives a right, so a program gets no more from the service than the kernel gives to it.
 fn is_forwarded(level: i32, name: i32) -> bool {
     match level {
@@ -55,8 +61,8 @@ fn is_forwarded(level: i32, name: i32) -> bool {
             name,
             libc::IP_TTL
                 | libc::IP_TOS
-                | libc::IP_ADD_MEMBERSHIP
-                | libc::IP_DROP_MEMBERSHIP
+                | libc::IP_RECVERR
+                | libc::IP_MULTICAST_ALL
                 | libc::IP_MULTICAST_IF
                 | libc::IP_MULTICAST_TTL
                 | libc::IP_MULTICAST_LOOP
@@ -65,8 +71,8 @@ fn is_forwarded(level: i32, name: i32) -> bool {
             name,
             libc::IPV6_UNICAST_HOPS
                 | libc::IPV6_TCLASS
-                | libc::IPV6_ADD_MEMBERSHIP
-                | libc::IPV6_DROP_MEMBERSHIP
+                | libc::IPV6_RECVERR
+                | IPV6_MULTICAST_ALL
                 | libc::IPV6_MULTICAST_IF
                 | libc::IPV6_MULTICAST_HOPS
                 | libc::IPV6_MULTICAST_LOOP
@@ -106,8 +112,91 @@ fn set_option(kernel: &OwnedFd, level: i32, name: i32, value: &[u8]) -> Result<(
     }
 }
 
+/// Joins or leaves a group on a program's own network.
+pub(super) fn change_membership(kernel: &OwnedFd, membership: &Membership) -> Result<(), Errno> {
+    let index = membership.interface.to_ne_bytes();
+    match membership.group {
+        IpAddr::V4(group) => {
+            let address = membership.address.unwrap_or(Ipv4Addr::UNSPECIFIED);
+            // `struct ip_mreqn`.
+            let request = [group.octets(), address.octets(), index].concat();
+            let name = match membership.join {
+                true => libc::IP_ADD_MEMBERSHIP,
+                false => libc::IP_DROP_MEMBERSHIP,
+            };
+            set_option(kernel, libc::IPPROTO_IP, name, &request)
+        }
+        IpAddr::V6(group) => {
+            // `struct ipv6_mreq`.
+            let request = [&group.octets()[..], &index].concat();
+            let name = match membership.join {
+                true => libc::IPV6_ADD_MEMBERSHIP,
+                false => libc::IPV6_DROP_MEMBERSHIP,
+            };
+            set_option(kernel, libc::IPPROTO_IPV6, name, &request)
+        }
+    }
+}
+
 /// Receives one datagram without waiting.
 pub(super) fn receive(kernel: &OwnedFd, buffer: &mut [u8]) -> Result<Arrival, Errno> {
+    let received = receive_message(kernel, buffer, 0)?;
+    let mut arrival = Arrival {
+        len: received.len,
+        from: received.name,
+        ..Arrival::default()
+    };
+    for (level, kind, data) in controls(&received.control) {
+        arrival.read_control(level, kind, data);
+    }
+    Ok(arrival)
+}
+
+/// The oldest loss that the kernel keeps for a socket with `IP_RECVERR`.
+pub(super) fn take_lost(kernel: &OwnedFd) -> Option<Lost> {
+    let mut payload = [0; Lost::MAX];
+    let received = receive_message(kernel, &mut payload, libc::MSG_ERRQUEUE).ok()?;
+    let (_, _, data) = controls(&received.control).find(|&(level, kind, _)| {
+        matches!(
+            (level, kind),
+            (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
+        )
+    })?;
+    // `struct sock_extended_err`, and the address of who sent the message.
+    let errno = u32::from_ne_bytes(*part(data, 0)?);
+    let [origin, kind, code] = *part(data, 4)?;
+    let origin = match origin {
+        libc::SO_EE_ORIGIN_ICMP => lost::Origin::Icmp,
+        libc::SO_EE_ORIGIN_ICMP6 => lost::Origin::Icmp6,
+        _ => lost::Origin::Local,
+    };
+    let family = u16::from_ne_bytes(*part(data, 16)?);
+    let offender = match i32::from(family) {
+        libc::AF_INET => part::<4>(data, 20).map(|ip| IpAddr::from(*ip)),
+        libc::AF_INET6 => part::<16>(data, 24).map(|ip| IpAddr::from(*ip)),
+        _ => None,
+    };
+    let errno = u16::try_from(errno).ok()?;
+    let payload = payload
+        .get(..received.len.min(Lost::MAX))
+        .unwrap_or_default();
+    let mut lost = Lost::new(errno, origin, kind, code, received.name?).with_payload(payload);
+    lost.offender = offender.map(|offender| offender.to_canonical());
+    Some(lost)
+}
+
+/// A message with the address and the control messages that came with it.
+struct Received {
+    len: usize,
+    name: Option<SocketAddr>,
+    control: Vec<u8>,
+}
+
+fn receive_message(
+    kernel: &OwnedFd,
+    buffer: &mut [u8],
+    flags: libc::c_int,
+) -> Result<Received, Errno> {
     let mut control = [0_u64; CONTROL_WORDS];
     // SAFETY: all-zero bytes are valid values of these plain C structures.
     let (mut name, mut message): (libc::sockaddr_storage, libc::msghdr) =
@@ -122,56 +211,57 @@ pub(super) fn receive(kernel: &OwnedFd, buffer: &mut [u8]) -> Result<Arrival, Er
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
     message.msg_controllen = size_of_val(&control) as _;
+    let flags = flags | libc::MSG_DONTWAIT;
     // SAFETY: name, vector, buffer and control are live, writable and as long as the header says.
-    let len = unsafe { libc::recvmsg(kernel.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
+    let len = unsafe { libc::recvmsg(kernel.as_raw_fd(), &raw mut message, flags) };
     let len = usize::try_from(len).map_err(|_| last_error())?;
     // SAFETY: the kernel has written `msg_namelen` bytes of an address into the storage.
-    let from = unsafe { SocketAddrAny::read((&raw const name).cast(), message.msg_namelen) };
-    let mut arrival = Arrival {
-        len,
-        from: SocketAddr::try_from(from).ok().map(unmapped),
-        ..Arrival::default()
-    };
-    let bytes: Vec<u8> = control.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let name = unsafe { SocketAddrAny::read((&raw const name).cast(), message.msg_namelen) };
+    let mut bytes: Vec<u8> = control.iter().flat_map(|word| word.to_ne_bytes()).collect();
     // Another type in another C library.
-    let used: usize = message.msg_controllen as _;
-    let used = used.min(bytes.len());
-    arrival.read_control(bytes.get(..used).unwrap_or_default());
-    Ok(arrival)
+    bytes.truncate(message.msg_controllen as _);
+    Ok(Received {
+        len,
+        name: SocketAddr::try_from(name).ok().map(unmapped),
+        control: bytes,
+    })
+}
+
+/// Level, type and data of each control message.
+fn controls(mut rest: &[u8]) -> impl Iterator<Item = (i32, i32, &[u8])> {
+    std::iter::from_fn(move || {
+        let (len, level, kind) = control_header(rest)?;
+        let data = rest.get(CONTROL_HEADER..len)?;
+        rest = rest.get(len.next_multiple_of(WORD)..).unwrap_or_default();
+        Some((level, kind, data))
+    })
 }
 
 impl Arrival {
-    fn read_control(&mut self, mut rest: &[u8]) {
-        while let Some((len, level, kind)) = control_header(rest) {
-            let data = rest.get(CONTROL_HEADER..len).unwrap_or_default();
-            match (level, kind) {
-                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-                    if let (Some(&index), Some(&to)) = (part::<4>(data, 0), part::<4>(data, 8)) {
-                        self.interface = u32::from_ne_bytes(index);
-                        self.to = Some(Ipv4Addr::from(to).into());
-                    }
+    fn read_control(&mut self, level: i32, kind: i32, data: &[u8]) {
+        match (level, kind) {
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                if let (Some(&index), Some(&to)) = (part::<4>(data, 0), part::<4>(data, 8)) {
+                    self.interface = u32::from_ne_bytes(index);
+                    self.to = Some(Ipv4Addr::from(to).into());
                 }
-                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                    if let (Some(&to), Some(&index)) = (part::<16>(data, 0), part::<4>(data, 16)) {
-                        self.interface = u32::from_ne_bytes(index);
-                        self.to = Some(Ipv6Addr::from(to).to_canonical());
-                    }
-                }
-                (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
-                    self.ttl = data
-                        .first()
-                        .copied()
-                        .filter(|_| cfg!(target_endian = "little"));
-                }
-                (libc::IPPROTO_IP, libc::IP_TOS) | (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
-                    self.tos = data.first().copied();
-                }
-                _ => {}
             }
-            match rest.get(len.next_multiple_of(WORD)..) {
-                Some(next) => rest = next,
-                None => return,
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                if let (Some(&to), Some(&index)) = (part::<16>(data, 0), part::<4>(data, 16)) {
+                    self.interface = u32::from_ne_bytes(index);
+                    self.to = Some(Ipv6Addr::from(to).to_canonical());
+                }
             }
+            (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
+                self.ttl = data
+                    .first()
+                    .copied()
+                    .filter(|_| cfg!(target_endian = "little"));
+            }
+            (libc::IPPROTO_IP, libc::IP_TOS) | (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                self.tos = data.first().copied();
+            }
+            _ => {}
         }
     }
 }
@@ -197,20 +287,30 @@ pub(super) fn send(
     payload: &[u8],
 ) -> Result<(), Errno> {
     let mut control = Vec::new();
+    let index = own_interface(header.interface);
+    let interface = index.to_ne_bytes();
     match (header.local, family) {
         (Some(IpAddr::V4(from)), Family::V4) => {
-            let data = [&[0; 4][..], &from.octets(), &[0; 4]].concat();
+            let data = [&interface[..], &from.octets(), &[0; 4]].concat();
             push(&mut control, libc::IPPROTO_IP, libc::IP_PKTINFO, &data);
+        }
+        (None, _) if index == 0 => {}
+        (None, Family::V4) => {
+            let data = [&interface[..], &[0; 8]].concat();
+            push(&mut control, libc::IPPROTO_IP, libc::IP_PKTINFO, &data);
+        }
+        (None, Family::V6) => {
+            let data = [&[0; 16][..], &interface].concat();
+            push(&mut control, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &data);
         }
         (Some(from), _) => {
             let from = match from {
                 IpAddr::V4(from) => from.to_ipv6_mapped(),
                 IpAddr::V6(from) => from,
             };
-            let data = [&from.octets()[..], &[0; 4]].concat();
+            let data = [&from.octets()[..], &interface].concat();
             push(&mut control, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &data);
         }
-        (None, _) => {}
     }
     for (value, v4, v6) in [
         (header.ttl, libc::IP_TTL, libc::IPV6_HOPLIMIT),
@@ -290,6 +390,7 @@ mod tests {
             ttl: Some(3),
             tos: Some(16),
             errno: 0,
+            more: false,
             interface: 0,
         };
         let peer = theirs.local_addr().unwrap();

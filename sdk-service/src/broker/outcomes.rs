@@ -7,7 +7,7 @@ use zt_netstack::{ConnectFailure, FlowId, ResetReason};
 use zt_socket_rpc::{Reply, State};
 
 use super::requests::reply;
-use super::{Broker, Ending, Owner, Socket, Turn};
+use super::{Broker, Ending, Owner, Pending, Socket, Turn};
 
 impl Broker {
     /// A program's connection is up.
@@ -106,7 +106,9 @@ impl Broker {
                 // Nobody was told of it, nobody will miss it.
                 self.by_flow.remove(&flow);
                 if let Some(listener) = self.listeners.get_mut(key) {
-                    listener.pending.retain(|&pending| pending != flow);
+                    listener.pending.retain(
+                        |pending| !matches!(pending, Pending::Flow(other) if *other == flow),
+                    );
                 }
                 if let Some(flow) = turn.host.flow(flow) {
                     flow.close();

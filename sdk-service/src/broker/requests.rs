@@ -11,9 +11,10 @@ use zt_socket_rpc::{
 };
 
 use super::control::Call;
+use super::descriptor;
+use super::direct::Offer;
 use super::stream::{self, Connecting, Stream};
 use super::{Broker, Socket, Turn};
-use super::{descriptor, native};
 use crate::engine::reactor::{Interest, Kind};
 
 impl Broker {
@@ -47,29 +48,46 @@ impl Broker {
         };
         self.counters.requests += 1;
         let mut descriptors = message.descriptors.into_iter();
-        let (half, kernel) = (descriptors.next(), descriptors.next());
+        let (half, second) = (descriptors.next(), descriptors.next());
         match (request, half) {
             (Request::Connect(connect), Some(half)) => {
-                return self.connect(turn, uid, connect, half, connection);
+                return self.begin_connect(turn, uid, connect, half, second, connection);
             }
             (Request::Bind(bind), Some(half)) => {
                 let result = self.bind(turn, uid, &bind, half);
                 self.answer(&connection, result);
             }
             (Request::Listen(listen), half) => {
-                let result = self.listen(turn, uid, &listen, half, kernel);
+                let result = self.listen(turn, uid, &listen, half, second);
                 self.answer(&connection, result);
             }
             (Request::OpenDatagram(open), Some(half)) => {
-                let result = self.open_datagram(turn, uid, &open, half, kernel);
+                let result = self.open_datagram(turn, uid, &open, half, second);
                 self.answer(&connection, result);
             }
             (Request::ConnectDatagram(connect), _) => {
                 let result = self.connect_datagram(turn, &connect);
                 self.answer(&connection, result);
             }
+            (Request::BindDatagram(bind), _) => {
+                let result = self.bind_datagram(turn, &bind);
+                self.answer(&connection, result);
+            }
+            (Request::Membership(membership), _) => {
+                let result = self.change_membership(turn, &membership);
+                self.answer(&connection, result);
+            }
+            (Request::TakeLost { id }, _) => {
+                reply(&connection, &self.take_lost(turn, id), None);
+            }
             (Request::SetOption(option), _) => self.set_option(turn, &option),
             (Request::Query { id }, _) => self.query(&connection, id),
+            (
+                request @ (Request::Resolve { .. }
+                | Request::NameOf { .. }
+                | Request::Records { .. }),
+                _,
+            ) => return self.look_up(turn, uid, &request, connection),
             _ => self.hello(&connection),
         }
         self.disposal.hang_up(connection);
@@ -83,6 +101,43 @@ impl Broker {
             },
             Some(&self.table),
         );
+    }
+
+    /// Directly, if the other program is one of this service; over the LAN's host if not.
+    fn begin_connect(
+        &mut self,
+        turn: &mut Turn<'_>,
+        uid: u32,
+        connect: Connect,
+        half: OwnedFd,
+        own: Option<OwnedFd>,
+        connection: OwnedFd,
+    ) {
+        let half = match own {
+            Some(own) if !self.is_known(connect.id) => {
+                let offer = Offer {
+                    connect: &connect,
+                    uid,
+                    half,
+                    own,
+                };
+                match self.connect_direct(turn, offer, &connection) {
+                    Ok(()) => return self.disposal.hang_up(connection),
+                    Err(half) => half,
+                }
+            }
+            own => {
+                own.into_iter().for_each(|own| self.disposal.dispose(own));
+                half
+            }
+        };
+        self.connect(turn, uid, connect, half, connection);
+    }
+
+    fn is_known(&self, id: Id) -> bool {
+        id.tag() == 0
+            || self.by_id.contains_key(&id)
+            || self.table.reader().entry(id.tag()).is_some()
     }
 
     fn connect(
@@ -186,12 +241,8 @@ impl Broker {
                 .listeners
                 .get_mut(key)
                 .map(|listener| (&mut listener.entry, None)),
-            Some(&Socket::Datagram(key)) => self.datagrams.get_mut(key).map(|socket| {
-                if let Some(kernel) = &socket.kernel {
-                    native::forward(kernel, option);
-                }
-                (&mut socket.entry, None)
-            }),
+            Some(Socket::Direct) => return self.set_direct_option(option),
+            Some(&Socket::Datagram(key)) => return self.set_datagram_option(turn, key, option),
             None => None,
         };
         let Some((entry, flow)) = entry else {
@@ -215,6 +266,7 @@ impl Broker {
             Some(&Socket::Stream(key)) => self.streams.get(key).map(|stream| stream.entry),
             Some(&Socket::Listener(key)) => self.listeners.get(key).map(|listener| listener.entry),
             Some(&Socket::Datagram(key)) => self.datagrams.get(key).map(|socket| socket.entry),
+            Some(Socket::Direct) => self.direct_entry(id),
             // It may have failed or been reset already.
             None => self.table.reader().entry(id.tag()),
         };
@@ -247,6 +299,13 @@ fn has_its_descriptors(request: &Request, descriptors: &[OwnedFd]) -> bool {
     let is_half = |half: &OwnedFd, kind, id| descriptor::is_named(half, Name { kind, id });
     match (request, descriptors) {
         (Request::Connect(connect), [half]) => is_half(half, SocketKind::Stream, connect.id),
+        (Request::Connect(connect), [half, own]) => {
+            let name = Name {
+                kind: SocketKind::Stream,
+                id: connect.id,
+            };
+            is_half(half, name.kind, name.id) && descriptor::is_other_half(own, name)
+        }
         (Request::Bind(bind), [half]) => is_half(half, SocketKind::Listener, bind.id),
         (Request::Listen(listen), []) => !listen.kernel_listener,
         (Request::Listen(listen), [half]) => {
@@ -258,18 +317,24 @@ fn has_its_descriptors(request: &Request, descriptors: &[OwnedFd]) -> bool {
                 && descriptor::is_kernel_listener(kernel)
         }
         (Request::OpenDatagram(open), [half]) => {
-            !open.kernel_socket && is_half(half, SocketKind::Datagram, open.id)
+            !open.kernel_socket && is_half(half, open.kind, open.id)
         }
         (Request::OpenDatagram(open), [half, kernel]) => {
             open.kernel_socket
-                && is_half(half, SocketKind::Datagram, open.id)
-                && descriptor::is_kernel_datagram(kernel)
+                && is_half(half, open.kind, open.id)
+                && descriptor::is_kernel_datagram(kernel, open.kind)
         }
         (
             Request::Hello
             | Request::SetOption(_)
             | Request::ConnectDatagram(_)
-            | Request::Query { .. },
+            | Request::BindDatagram(_)
+            | Request::Membership(_)
+            | Request::TakeLost { .. }
+            | Request::Query { .. }
+            | Request::Resolve { .. }
+            | Request::NameOf { .. }
+            | Request::Records { .. },
             [],
         ) => true,
         _ => false,

@@ -111,20 +111,11 @@ impl Stream {
 
     /// Takes the plug out of the pair: the program's half becomes writable.
     pub(super) fn unplug(&mut self, plug: u32, strays: &mut Vec<OwnedFd>) {
-        let mut scrap = [0_u8; 16 << 10];
-        let mut left = plug as usize;
-        while left > 0 {
-            let room = left.min(scrap.len());
-            match descriptor::read(&self.fd, scrap.get_mut(..room).unwrap_or_default(), strays) {
-                Ok(0) => break,
-                Ok(count) => left -= count,
-                Err(Errno::INTR) => {}
-                Err(Errno::PROTO) => return self.break_off(),
-                // Less was there than announced: what comes later is data.
-                Err(_) => break,
-            }
+        if drain(&self.fd, plug, strays) {
+            self.readable = true;
+        } else {
+            self.break_off();
         }
-        self.readable = true;
     }
 
     /// Whether the program's half was read to its end: closing ours cannot meet anything unread.
@@ -282,6 +273,24 @@ impl Stream {
         }
         Progress::Drained
     }
+}
+
+/// Takes a plug out of a pair, unless the program put something else there.
+pub(super) fn drain(half: &OwnedFd, plug: u32, strays: &mut Vec<OwnedFd>) -> bool {
+    let mut scrap = [0_u8; 16 << 10];
+    let mut left = plug as usize;
+    while left > 0 {
+        let room = left.min(scrap.len());
+        match descriptor::read(half, scrap.get_mut(..room).unwrap_or_default(), strays) {
+            Ok(0) => break,
+            Ok(count) => left -= count,
+            Err(Errno::INTR) => {}
+            Err(Errno::PROTO) => return false,
+            // Less was there than announced: what comes later is data.
+            Err(_) => break,
+        }
+    }
+    true
 }
 
 /// How far one direction got.

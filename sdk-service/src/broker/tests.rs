@@ -1,7 +1,10 @@
 //! The broker against programs on one side and another host on the other, without a network between.
 
 mod datagrams;
+mod direct;
+mod naming;
 pub(crate) mod program;
+mod sharing;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -283,6 +286,8 @@ impl Rig {
 
     fn nothing_is_left(&mut self) {
         self.settle();
+        self.broker.disposal.finish();
+        self.broker.sweep_direct();
         assert_eq!(self.broker.sockets(), (0, 0));
         assert!(self.broker.by_flow.is_empty() && self.broker.by_id.is_empty());
         assert_eq!(self.budget.held(), 0);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::client::{Reply, Transport};
 use super::options::Options;
 use super::text;
+use crate::home::HOST_NAME;
 
 /// What a call prints and the code it leaves with.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -191,13 +192,14 @@ impl<'a> Call<'a> {
         let Some((name, value)) = assignment.split_once('=') else {
             return Outcome::misused(super::help(program));
         };
-        if !matches!(
-            name,
-            "allowManaged" | "allowGlobal" | "allowDefault" | "allowDNS"
-        ) {
-            return Outcome::default();
-        }
-        let body = json!({ name: value.starts_with('t') || value.starts_with('1') }).to_string();
+        let body = match name {
+            "allowManaged" | "allowGlobal" | "allowDefault" | "allowDNS" => {
+                json!({ name: value.starts_with('t') || value.starts_with('1') })
+            }
+            HOST_NAME => json!({ name: value }),
+            _ => return Outcome::default(),
+        };
+        let body = body.to_string();
         match self.request("POST", &format!("/network/{network}"), Some(&body)) {
             Ok(reply) => Outcome::printed(reply.body),
             Err(outcome) => outcome,

@@ -35,6 +35,8 @@ pub struct EngineConfig {
     pub udp: UdpConfig,
     /// Where the sockets `nc_<network id>` are made. The directory exists.
     pub socket_directory: PathBuf,
+    /// Published on the networks as `<name>.local`, unless a network's settings name another: a host's label.
+    pub name: Option<String>,
     /// Interfaces whose names begin so are not told to peers.
     pub interface_prefix_blacklist: Vec<String>,
     /// The controller's records, as [`EngineEvent::ControllerPut`] gave them.

@@ -4,17 +4,18 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
-use zt_netstack::{Buffers, Host, HostConfig, Route};
+use zt_netstack::{Buffers, Host, HostConfig, HostEvent, Route};
 use zt_protocol::inet::IpPrefix;
 use zt_protocol::node::Node;
 use zt_protocol::vl2::NetworkStatus;
 use zt_protocol::{Address, Mac, MulticastGroup, NetworkId};
-use zt_socket_rpc::Prefix;
+use zt_socket_rpc::table::Interface;
+use zt_socket_rpc::{HostName, Prefix};
 
 use super::clock::Now;
 use super::reactor::{Poller, Ready, Token};
 use super::sink::NodeSink;
-use crate::broker::{Broker, Budget, Turn};
+use crate::broker::{Broker, Budget, NameConfig, Turn};
 use crate::home::NetworkSettings;
 
 /// Before the first configuration.
@@ -29,6 +30,10 @@ pub(super) struct Network {
     mac: Mac,
     pub(super) addresses: Vec<IpPrefix>,
     routes: Vec<Route>,
+    /// Published unless the settings name another: a host's label.
+    name: Option<String>,
+    /// The node must hear of [`groups`](Network::groups) again.
+    groups_changed: bool,
 }
 
 impl Network {
@@ -37,6 +42,7 @@ impl Network {
         index: u16,
         address: Address,
         settings: NetworkSettings,
+        name: Option<String>,
         directory: &Path,
         poller: &Poller,
     ) -> io::Result<Self> {
@@ -57,17 +63,14 @@ impl Network {
             mac,
             addresses: Vec::new(),
             routes: Vec::new(),
+            name,
+            groups_changed: false,
         })
     }
 
-    /// Takes over what the controller says and the settings allow. Returns the multicast groups in
-    /// which others look for our addresses. `window` is the most a peer may have in flight towards us.
-    pub(super) fn configure(
-        &mut self,
-        now: Now,
-        status: &NetworkStatus,
-        window: usize,
-    ) -> Vec<MulticastGroup> {
+    /// Takes over what the controller says and the settings allow. `window` is the most a peer may have
+    /// in flight towards us.
+    pub(super) fn configure(&mut self, now: Now, status: &NetworkStatus, window: usize) {
         self.mac = status.mac;
         self.addresses = status
             .addresses
@@ -109,10 +112,58 @@ impl Network {
             .collect();
         let routes: Vec<Prefix> = self.prefixes().iter().map(prefix).collect();
         self.broker.set_lan(&own, &routes);
-        self.addresses
+        self.configure_names(now, status);
+        self.groups_changed = true;
+    }
+
+    fn configure_names(&mut self, now: Now, status: &NetworkStatus) {
+        let dns = &status.dns;
+        let domain = Some(dns.domain.trim_matches('.'))
+            .filter(|_| self.settings.allow_dns && !dns.servers.is_empty())
+            .filter(|domain| domain.len() <= Interface::MAX_DOMAIN)
+            .and_then(|domain| HostName::new(domain.as_bytes()));
+        self.broker.set_interface(&Interface {
+            name: device_name(self.id),
+            mac: self.mac.0,
+            mtu: status.mtu.into(),
+            domain,
+        });
+        let config = NameConfig {
+            links: self
+                .addresses
+                .iter()
+                .map(|ip| (ip.address(), ip.bits()))
+                .collect(),
+            label: self.settings.host_name.clone().or(self.name.clone()),
+            domain: domain.and_then(|domain| domain.as_str().parse().ok()),
+            servers: dns.servers.clone(),
+        };
+        self.broker.set_names(&mut self.host, now.instant, config);
+    }
+
+    /// The multicast groups that the network must bring here, if they are others than at the last look:
+    /// those in which others look for our addresses, those of all hosts, and those that were joined.
+    pub(super) fn changed_groups(&mut self) -> Option<Vec<MulticastGroup>> {
+        if !std::mem::take(&mut self.groups_changed) {
+            return None;
+        }
+        let resolving = self
+            .addresses
             .iter()
-            .map(|ip| MulticastGroup::resolving(ip.address()))
-            .collect()
+            .map(|ip| MulticastGroup::resolving(ip.address()));
+        let joined = self.host.multicast_groups().map(|(_, mac)| MulticastGroup {
+            mac: Mac(mac),
+            adi: 0,
+        });
+        let all_hosts = self
+            .addresses
+            .iter()
+            .map(|ip| MulticastGroup::all_hosts(ip.address()));
+        let mut groups: Vec<_> = resolving.chain(joined).chain(all_hosts).collect();
+        // Several IP groups may share a link address.
+        groups.sort_unstable();
+        groups.dedup();
+        Some(groups)
     }
 
     /// What is reached through this network.
@@ -163,10 +214,15 @@ impl Network {
     pub(super) fn take_events(&mut self, poller: &Poller, budget: &mut Budget, now: Now) -> bool {
         let (broker, mut turn) = self.turn(poller, budget, now);
         let mut any = false;
+        let mut groups_changed = false;
         while let Some(event) = turn.host.poll_event() {
             any = true;
-            broker.handle_host_event(&mut turn, event);
+            match event {
+                HostEvent::GroupsChanged => groups_changed = true,
+                event => broker.handle_host_event(&mut turn, event),
+            }
         }
+        self.groups_changed |= groups_changed;
         any
     }
 
@@ -216,5 +272,32 @@ impl Network {
             .into_iter()
             .chain(self.broker.deadline())
             .min()
+    }
+}
+
+/// The name of a network's interface, as stock nodes on Linux name theirs (VL2 §7.3): `zt` and the base32 of 40 bits of
+/// the id, filled up with zeros.
+fn device_name(id: NetworkId) -> [u8; Interface::NAME_LEN] {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let bits = id.0 ^ id.0 >> 24;
+    let mut name = [0; Interface::NAME_LEN];
+    let digits = (0..8).rev().map(|place| {
+        let digit = bits >> (5 * place) & 31;
+        ALPHABET.get(digit as usize).copied().unwrap_or_default()
+    });
+    for (to, byte) in name.iter_mut().zip(b"zt".iter().copied().chain(digits)) {
+        *to = byte;
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_has_the_interface_name_that_stock_nodes_give_it() {
+        let name = device_name(NetworkId(0x8056c2e21c000001));
+        assert_eq!(&name, b"ztmjfmfyq5\0\0\0\0\0\0");
     }
 }

@@ -125,6 +125,7 @@ impl Engine {
                 index,
                 address,
                 settings,
+                self.name.clone(),
                 &self.socket_directory,
                 &self.poller,
             )?;
@@ -191,8 +192,8 @@ impl Engine {
         let Some(Some(network)) = self.networks.get_mut(index) else {
             return;
         };
-        let groups = network.configure(now, &status, self.window);
-        self.node.set_groups(now.time, id, &groups);
+        network.configure(now, &status, self.window);
+        self.tell_groups(now);
         self.exclude_virtual_networks();
         if let Some(view) = self.view_of(status) {
             self.tell(EngineEvent::NetworkChanged(view));

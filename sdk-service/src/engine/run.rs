@@ -44,6 +44,8 @@ pub(super) struct Engine {
     pub(super) budget: Budget,
     pub(super) watch: Option<AddressWatch>,
     pub(super) socket_directory: PathBuf,
+    /// Published on networks whose settings name no other.
+    pub(super) name: Option<String>,
     pub(super) blacklist: Vec<String>,
     pub(super) local_addresses: Vec<SocketAddr>,
     pub(super) interface_addresses: Vec<IpAddr>,
@@ -97,6 +99,7 @@ impl Engine {
             budget: Budget::of_process(),
             watch,
             socket_directory: config.socket_directory,
+            name: config.name,
             blacklist: config.interface_prefix_blacklist,
             local_addresses: Vec::new(),
             interface_addresses: Vec::new(),
@@ -141,6 +144,7 @@ impl Engine {
             for network in self.networks.iter_mut().flatten() {
                 busy |= network.run(&self.poller, &mut self.budget, now);
             }
+            self.tell_groups(now);
             busy |= self.transmit(now);
         }
     }
@@ -259,6 +263,15 @@ impl Engine {
                 }
                 Event::ConfigRequest(request) => self.answer_member(now, &request),
                 _ => {}
+            }
+        }
+    }
+
+    /// Tells the node which multicast groups it must bring to the hosts.
+    pub(super) fn tell_groups(&mut self, now: Now) {
+        for network in self.networks.iter_mut().flatten() {
+            if let Some(groups) = network.changed_groups() {
+                self.node.set_groups(now.time, network.id, &groups);
             }
         }
     }

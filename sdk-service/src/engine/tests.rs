@@ -72,6 +72,7 @@ impl Node {
                 ..UdpConfig::default()
             },
             socket_directory: directory.path().to_owned(),
+            name: None,
             interface_prefix_blacklist: Vec::new(),
             controller_records: Records::default(),
         };
@@ -305,6 +306,7 @@ fn a_taken_port_comes_back_from_the_start() {
                 ..UdpConfig::default()
             },
             socket_directory: root.directory.path().to_owned(),
+            name: None,
             interface_prefix_blacklist: Vec::new(),
             controller_records: Records::default(),
         };

@@ -22,6 +22,8 @@ pub struct NetworkView {
     pub settings: NetworkSettings,
     /// The addresses that are in use: the managed ones that the settings allow.
     pub addresses: Vec<IpPrefix>,
+    /// The published name, once it is known to be ours alone.
+    pub name: Option<String>,
     /// Where programs connect to.
     pub socket: PathBuf,
     /// Connections of programs now.
@@ -58,8 +60,9 @@ impl Network {
         let (connections, listeners) = self.broker.sockets();
         NetworkView {
             status,
-            settings: self.settings,
+            settings: self.settings.clone(),
             addresses: self.addresses.clone(),
+            name: self.broker.published().map(ToString::to_string),
             socket: self.broker.socket(),
             connections,
             listeners,

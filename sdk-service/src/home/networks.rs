@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use zt_netstack::names::host_label;
 use zt_protocol::NetworkId;
 use zt_protocol::inet::{IpPrefix, Scope};
 
 use super::{HomeError, NETWORKS, file};
 
 /// What a person allows a network to do here (VL2 §7.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkSettings {
     /// Addresses and routes of the controller are used at all.
     pub allow_managed: bool,
@@ -19,6 +20,8 @@ pub struct NetworkSettings {
     pub allow_default: bool,
     /// The network's name servers.
     pub allow_dns: bool,
+    /// The name to publish there, without `.local`, instead of the service's own: a host's label.
+    pub host_name: Option<String>,
 }
 
 impl Default for NetworkSettings {
@@ -28,12 +31,18 @@ impl Default for NetworkSettings {
             allow_global: false,
             allow_default: false,
             allow_dns: false,
+            host_name: None,
         }
     }
 }
 
 impl NetworkSettings {
-    /// Sets one of the four by its name in the API and in the file; `false` for another name.
+    /// Sets the name to publish; one without a letter or digit takes it back.
+    pub fn set_host_name(&mut self, name: &str) {
+        self.host_name = host_label(name);
+    }
+
+    /// Sets one of the four switches by its name in the API and in the file; `false` for another name.
     pub fn set(&mut self, name: &str, value: bool) -> bool {
         match name {
             "allowManaged" => self.allow_managed = value,
@@ -72,19 +81,27 @@ impl NetworkSettings {
     /// The `<network id>.local.conf` form.
     pub fn to_file(&self) -> String {
         let digit = u8::from;
-        format!(
+        let switches = format!(
             "allowManaged={}\nallowGlobal={}\nallowDefault={}\nallowDNS={}\n",
             digit(self.allow_managed),
             digit(self.allow_global),
             digit(self.allow_default),
             digit(self.allow_dns)
-        )
+        );
+        match &self.host_name {
+            Some(name) => format!("{switches}{HOST_NAME}={name}\n"),
+            None => switches,
+        }
     }
 
     fn from_file(content: &[u8]) -> Self {
         let mut settings = Self::default();
         for line in String::from_utf8_lossy(content).lines() {
             if let Some((name, value)) = line.split_once('=') {
+                if name.trim() == HOST_NAME {
+                    settings.set_host_name(value.trim());
+                    continue;
+                }
                 // `allowManaged` may hold a list of prefixes: then it is on.
                 settings.set(name.trim(), !matches!(value.trim(), "" | "0"));
             }
@@ -92,6 +109,9 @@ impl NetworkSettings {
         settings
     }
 }
+
+/// The key of the published name, in the API and in the file.
+pub const HOST_NAME: &str = "hostName";
 
 /// A network that this home has joined.
 #[derive(Debug, PartialEq, Eq)]
@@ -187,15 +207,15 @@ mod tests {
         let ordinary = NetworkSettings::default();
         let global = NetworkSettings {
             allow_global: true,
-            ..ordinary
+            ..ordinary.clone()
         };
         let default = NetworkSettings {
             allow_default: true,
-            ..ordinary
+            ..ordinary.clone()
         };
         let nothing = NetworkSettings {
             allow_managed: false,
-            ..global
+            ..global.clone()
         };
         for (text, ordinarily, globally) in [
             ("10.147.20.5/24", true, true),
@@ -239,10 +259,11 @@ mod tests {
             {
                 assert!(settings.set(name, bits >> bit & 1 == 1));
             }
-            assert_eq!(
-                NetworkSettings::from_file(settings.to_file().as_bytes()),
-                settings
-            );
+            for name in ["", "Web"] {
+                settings.set_host_name(name);
+                let read = NetworkSettings::from_file(settings.to_file().as_bytes());
+                assert_eq!(read, settings);
+            }
         }
         assert!(!NetworkSettings::default().set("allowAll", true));
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use tracing::level_filters::LevelFilter;
+use zt_netstack::names::host_label;
 use zt_protocol::NetworkId;
 
 /// The variables of the help text.
@@ -16,6 +17,8 @@ pub(super) struct Environment {
     pub(super) sockets: Option<PathBuf>,
     /// `ZT_ROOT`: be the root of a planet of one's own.
     pub(super) root: bool,
+    /// `ZT_NAME`: the name to publish on the networks, without `.local`.
+    pub(super) name: Option<String>,
     /// `ZT_PLANET`: planet file to follow, or for a root to publish.
     pub(super) planet: Option<PathBuf>,
     log: Option<LevelFilter>,
@@ -39,6 +42,12 @@ impl Environment {
                 None | Some("0" | "false") => false,
                 Some("1" | "true") => true,
                 Some(other) => bail!("ZT_ROOT is 0 or 1, not \"{other}\""),
+            },
+            name: match value("ZT_NAME") {
+                Some(name) => Some(host_label(&name).with_context(|| {
+                    format!("ZT_NAME: \"{name}\" has no letter or digit for a host's name")
+                })?),
+                None => None,
             },
             planet: value("ZT_PLANET").map(absolute).transpose()?,
             log: match value("ZT_LOG") {
@@ -98,11 +107,19 @@ mod tests {
     }
 
     #[test]
+    fn a_name_becomes_one_that_a_host_may_have() {
+        let environment = read(&[("ZT_NAME", "My_Web.example")]).unwrap();
+        assert_eq!(environment.name.as_deref(), Some("my-web"));
+        assert_eq!(read(&[]).unwrap().name, None);
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (name, value) in [
             ("ZT_NETWORK", "8056c2e21c00000"),
             ("ZT_ROOT", "yes"),
             ("ZT_LOG", "loud"),
+            ("ZT_NAME", "---"),
         ] {
             let error = read(&[(name, value)]).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(value), "{error}");

@@ -100,6 +100,7 @@ Environment:
   ZEROTIER_HOME   default of HOME
   ZT_NETWORK      network ids to join, separated by commas
   ZT_NC_DIR       where the sockets nc_NETWORK for programs are made (default HOME)
+  ZT_NAME         the name to publish on the networks: web is found as web.local
   ZT_ROOT         1: be the root of a planet of one's own, signed anew when addresses change
   ZT_PLANET       planet file to follow; with ZT_ROOT, to publish
   ZT_LOG          error, warn, info (default), debug or trace

@@ -44,6 +44,13 @@ fn what_is_set_is_read_back_and_survives_encoding() {
         (SOL_IPV6, IPV6_V6ONLY, 1),
         (SOL_IPV6, IPV6_UNICAST_HOPS, 12),
         (SOL_IPV6, IPV6_TCLASS, 0x20),
+        (SOL_IP, IP_MULTICAST_LOOP, 0),
+        (SOL_IP, IP_MULTICAST_ALL, 0),
+        (SOL_IP, IP_MULTICAST_TTL, 7),
+        (SOL_IPV6, IPV6_MULTICAST_HOPS, 9),
+        (SOL_IPV6, IPV6_MULTICAST_IF, 3),
+        (SOL_UDP, UDP_SEGMENT, 1400),
+        (SOL_UDP, UDP_GRO, 1),
     ];
     let mut options = Options::default();
     for (level, name, value) in cases {
@@ -73,6 +80,9 @@ fn values_that_linux_refuses_are_refused() {
     assert_eq!(set(&mut options, SOL_TCP, TCP_KEEPCNT, 128), refused);
     assert_eq!(set(&mut options, SOL_TCP, TCP_USER_TIMEOUT, -1), refused);
     assert_eq!(set(&mut options, SOL_IP, IP_TTL, 256), refused);
+    assert_eq!(set(&mut options, SOL_IP, IP_MULTICAST_TTL, 256), refused);
+    assert_eq!(set(&mut options, SOL_IPV6, IPV6_MULTICAST_LOOP, 2), refused);
+    assert_eq!(options.set(SOL_IP, IP_MULTICAST_IF, &[1, 2, 3]), refused);
     assert_eq!(options.set(SOL_TCP, TCP_NODELAY, &[1, 0]), refused);
     assert_eq!(options.set(SOL_SOCKET, SO_LINGER, &[1, 0, 0, 0]), refused);
     assert_eq!(
@@ -104,4 +114,21 @@ fn closing_with_a_zero_linger_is_told_apart_from_no_linger() {
     assert_eq!(options.linger(), Some(0));
     options.set(SOL_SOCKET, SO_LINGER, &[0; 8]).unwrap();
     assert_eq!(options.linger(), None);
+}
+
+#[test]
+fn the_interface_of_groups_is_told_by_index_or_by_address() {
+    let interface = |value: &[u8]| {
+        let mut options = Options::default();
+        options.set(SOL_IP, IP_MULTICAST_IF, value).unwrap();
+        options.multicast_interface
+    };
+    let request = |index: i32| [[0; 4], [10, 0, 0, 1], index.to_le_bytes()].concat();
+    assert_eq!(interface(&[0; 4]), 0);
+    assert_eq!(interface(&[10, 0, 0, 1]), Options::OTHER_INTERFACE);
+    assert_eq!(interface(&request(0)[..8]), Options::OTHER_INTERFACE);
+    assert_eq!(interface(&request(0)), Options::OTHER_INTERFACE);
+    assert_eq!(interface(&request(3)), 3);
+    let lan = crate::LAN_INTERFACE;
+    assert_eq!(u32::from(interface(&request(lan as i32))), lan);
 }

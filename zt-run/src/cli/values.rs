@@ -151,6 +151,17 @@ impl FromStr for Restart {
     }
 }
 
+/// `--launch`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Launch {
+    /// For static programs, Go, and loaders that the library does not know.
+    Auto,
+    /// Whatever the program is: also for scripts that start static programs or Go.
+    Always,
+    /// Programs that the library cannot reach are refused.
+    Never,
+}
+
 /// `--pool`: the addresses of a LAN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pool {

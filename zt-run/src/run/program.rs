@@ -9,9 +9,9 @@ use bollard::models::{
 use crate::{
     cli::{
         Run,
-        values::{Restart, Volume},
+        values::{Launch, Restart, Volume},
     },
-    entry::Preload,
+    entry::Reach,
     inject, names,
     sidecar::volume,
 };
@@ -92,16 +92,18 @@ impl Program<'_> {
     }
 
     /// The way that suits most: a read-only root cannot be written to, not even by the engine.
-    pub(crate) fn first_preload(&self) -> Preload {
-        if self.options.read_only {
-            Preload::Environment
+    pub(crate) fn first_reach(&self) -> Reach {
+        if self.options.launch == Launch::Always {
+            Reach::Launcher
+        } else if self.options.read_only {
+            Reach::Environment
         } else {
-            Preload::File
+            Reach::File
         }
     }
 
     /// What the engine is asked to create.
-    pub(crate) fn body(&self, preload: Preload) -> ContainerCreateBody {
+    pub(crate) fn body(&self, reach: Reach) -> ContainerCreateBody {
         let options = self.options;
         let mut env = self.environment.to_vec();
         env.retain(|entry| !entry.starts_with("ZT_NC_NETWORK="));
@@ -113,7 +115,7 @@ impl Program<'_> {
         if options.isolated {
             env.push("ZT_NC_MODE=isolated".to_owned());
         }
-        if preload == Preload::Environment {
+        if reach == Reach::Environment {
             let value = inject::preload_variable(self.variable("LD_PRELOAD"));
             env.retain(|entry| !entry.starts_with("LD_PRELOAD="));
             env.push(format!("LD_PRELOAD={value}"));
@@ -138,8 +140,14 @@ impl Program<'_> {
         let attached = !options.detach;
         ContainerCreateBody {
             image: Some(self.image.to_owned()),
-            cmd: (!self.arguments.is_empty()).then(|| self.arguments.to_vec()),
-            entrypoint: options.entrypoint.clone().map(|entry| vec![entry]),
+            cmd: match reach {
+                Reach::Launcher => Some(self.command()),
+                _ => (!self.arguments.is_empty()).then(|| self.arguments.to_vec()),
+            },
+            entrypoint: match reach {
+                Reach::Launcher => Some(vec![names::LAUNCHER.to_owned(), "--".to_owned()]),
+                _ => options.entrypoint.clone().map(|entry| vec![entry]),
+            },
             env: Some(env),
             user: options.user.clone(),
             working_dir: options.workdir.clone(),
@@ -272,7 +280,7 @@ mod tests {
         let body = with(
             "zt-run --network n -e ZT_NC_NETWORK=x --isolated img",
             &config(&[], &[]),
-            |p| p.body(Preload::File),
+            |p| p.body(Reach::File),
         );
         assert_eq!(
             body.env.unwrap(),
@@ -286,7 +294,7 @@ mod tests {
     #[test]
     fn the_environment_keeps_what_was_preloaded() {
         let body = with("zt-run --network n img", &config(&[], &[]), |p| {
-            p.body(Preload::Environment)
+            p.body(Reach::Environment)
         });
         assert_eq!(
             body.env.unwrap().last().unwrap(),
@@ -295,9 +303,27 @@ mod tests {
     }
 
     #[test]
+    fn the_launcher_starts_the_whole_command() {
+        let body = with(
+            "zt-run --network n img -x",
+            &config(&["/entry"], &["serve"]),
+            |p| p.body(Reach::Launcher),
+        );
+        assert_eq!(body.entrypoint.unwrap(), ["/run/zt/zt-launch", "--"]);
+        assert_eq!(body.cmd.unwrap(), ["/entry", "-x"]);
+        assert!(
+            !body
+                .env
+                .unwrap()
+                .iter()
+                .any(|entry| entry.contains("LD_PRELOAD"))
+        );
+    }
+
+    #[test]
     fn nothing_is_published_by_itself() {
         let body = with("zt-run --network n img", &config(&[], &[]), |p| {
-            p.body(Preload::File)
+            p.body(Reach::File)
         });
         let host = body.host_config.unwrap();
         assert!(
@@ -315,7 +341,7 @@ mod tests {
     #[test]
     fn ports_and_volumes_reach_the_engine() {
         let line = "zt-run --network n -d --rm -p 8080:80 -p 127.0.0.1:8081:80 -v data:/data -v /cache img";
-        let body = with(line, &config(&[], &[]), |p| p.body(Preload::File));
+        let body = with(line, &config(&[], &[]), |p| p.body(Reach::File));
         assert_eq!(body.volumes.unwrap(), ["/cache"]);
         let host = body.host_config.unwrap();
         assert_eq!(host.auto_remove, Some(true));
@@ -335,14 +361,14 @@ mod tests {
             with(
                 "zt-run --network n --read-only img",
                 &config(&[], &[]),
-                |p| p.first_preload()
+                |p| p.first_reach()
             ),
-            Preload::Environment
+            Reach::Environment
         );
         assert_eq!(
             with("zt-run --network n img", &config(&[], &[]), |p| p
-                .first_preload()),
-            Preload::File
+                .first_reach()),
+            Reach::File
         );
     }
 }

@@ -7,6 +7,7 @@ use core::ffi::c_int;
 
 use zt_intercept::Outcome;
 
+use super::interfaces;
 use crate::environment::is_active;
 use crate::next::{self, fail};
 use crate::process::program;
@@ -101,6 +102,9 @@ unsafe extern "C" fn ioctl(fd: c_int, request: usize, argument: usize) -> c_int 
             Outcome::Fail(errno) => return fail(errno),
             Outcome::PassThrough(_) => {}
         }
+    }
+    if let Some(result) = interfaces::ioctl(fd, request, argument) {
+        return result;
     }
     // SAFETY: the program's arguments.
     unsafe { next::ioctl(fd, request, argument) }

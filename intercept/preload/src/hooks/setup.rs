@@ -1,14 +1,52 @@
-//! `connect`, `bind`, `listen`, `accept`, `accept4`.
+//! `socket` for `ping`, `connect`, `bind`, `listen`, `accept`, `accept4`.
 
 use core::ffi::c_int;
 
-use zt_intercept::Outcome;
+use zt_intercept::{Errno, Kernel, Outcome};
+use zt_socket_rpc::linux::{
+    AF_INET, AF_INET6, EACCES, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_UDP, SOCK_CLOEXEC, SOCK_DGRAM,
+    SOCK_NONBLOCK,
+};
 
 use super::{input, put_address};
 use crate::environment::is_active;
 use crate::log;
 use crate::next::{self, fail};
-use crate::process::program;
+use crate::process::{Process, program};
+
+/// A user whom the kernel refuses an ICMP socket may still ping the LAN.
+///
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn socket(domain: c_int, of_type: c_int, protocol: c_int) -> c_int {
+    // SAFETY: no pointers.
+    let fd = unsafe { next::socket(domain, of_type, protocol) };
+    let is_echo = matches!(
+        (domain as u16, protocol),
+        (AF_INET, IPPROTO_ICMP) | (AF_INET6, IPPROTO_ICMPV6)
+    );
+    let kind = of_type & !(SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if fd >= 0 || !is_echo || kind != SOCK_DGRAM || !is_active() {
+        return fd;
+    }
+    let refusal = next::errno();
+    if refusal != Errno(EACCES) {
+        return fd;
+    }
+    // SAFETY: no pointers.
+    let place = unsafe { next::socket(domain, of_type, IPPROTO_UDP) };
+    if place < 0 {
+        return place;
+    }
+    match program().open_echo(place) {
+        Ok(()) => place,
+        Err(_) => {
+            Process.close(place);
+            fail(refusal)
+        }
+    }
+}
 
 /// # Safety
 /// As the C library's.

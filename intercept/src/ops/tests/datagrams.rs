@@ -47,7 +47,7 @@ fn the_first_datagram_to_the_lan_moves_a_socket_and_no_other_does() {
     let world = World::split();
     let fd = world.kernel.udp(Family::V4, None);
     assert_eq!(world.program().datagram(fd), None);
-    for native in [RESOLVER, "127.0.0.1:53", "255.255.255.255:67"] {
+    for native in [RESOLVER, "127.0.0.1:53"] {
         assert!(matches!(world.sender(fd, native), Outcome::PassThrough(_)));
     }
     assert!(world.requests().is_empty());
@@ -88,7 +88,11 @@ fn where_a_socket_is_bound_decides_what_it_serves() {
         (Mode::Split, "10.77.0.1:5000", Some(false)),
         (Mode::Split, "192.0.2.1:5000", None),
         (Mode::Split, "127.0.0.1:5000", None),
-        (Mode::Isolated, "0.0.0.0:5000", Some(false)),
+        (Mode::Split, "224.0.0.251:5353", Some(true)),
+        (Mode::Split, "10.77.0.255:5000", Some(false)),
+        (Mode::Isolated, "0.0.0.0:5000", Some(true)),
+        (Mode::Isolated, "10.77.0.1:5000", Some(false)),
+        (Mode::Isolated, "224.0.0.251:5353", Some(false)),
         (Mode::Isolated, "127.0.0.1:5000", None),
     ] {
         let world = World::new(mode);
@@ -155,7 +159,8 @@ fn a_frame_meets_the_errors_of_sendto() {
     let frame = |to: Option<&str>, len| {
         let to = to.map(address);
         let to = to.as_ref().map(SockAddr::as_bytes);
-        world.program().frame(fd, id, to, &none, len)
+        let heading = world.program().frame(fd, id, to, &none, len, false);
+        heading.map(|heading| heading.header)
     };
     assert_eq!(frame(None, 1), Err(Errno(EDESTADDRREQ)));
     assert_eq!(frame(Some("10.77.0.9:0"), 1), Err(Errno(EINVAL)));
@@ -171,8 +176,8 @@ fn a_frame_meets_the_errors_of_sendto() {
     assert_eq!(world.connect(fd, LAN), Outcome::Done(0));
     let id = world.program().datagram(fd).unwrap();
     world.publish_datagram(id, &entry(State::Connected, Some(LAN)));
-    let header = world.program().frame(fd, id, None, &none, 0).unwrap();
-    let (header, _) = DatagramHeader::parse(&header).unwrap();
+    let heading = world.program().frame(fd, id, None, &none, 0, false);
+    let (header, _) = DatagramHeader::parse(&heading.unwrap().header).unwrap();
     assert_eq!(header.peer, Some(LAN.parse().unwrap()));
 }
 
@@ -198,9 +203,9 @@ fn control_messages_of_a_send_are_read() {
     let to = address(LAN);
     let frame = world
         .program()
-        .frame(fd, id, Some(to.as_bytes()), &control, 1)
+        .frame(fd, id, Some(to.as_bytes()), &control, 1, false)
         .unwrap();
-    let (header, _) = DatagramHeader::parse(&frame).unwrap();
+    let (header, _) = DatagramHeader::parse(&frame.header).unwrap();
     assert_eq!(header.local, Some("10.77.0.1".parse().unwrap()));
     assert_eq!((header.ttl, header.tos), (Some(7), Some(16)));
 }

@@ -15,6 +15,7 @@ use zt_socket_rpc::{Entry, Family, MAX_MESSAGE, Name, Prefix, Reply, Request};
 use crate::kernel::{EpollEvent, Errno, Fd, Kernel, POLLHUP, Received, Waiting};
 use crate::native::{TCP_STATE_CLOSE, TCP_STATE_LISTEN};
 use crate::sockaddr::{encode, parse, wildcard};
+use zt_socket_rpc::linux::SO_BINDTODEVICE;
 
 /// What a descriptor is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub(super) struct Simulated {
     /// Fallible calls left until one fails.
     pub(super) fail_after: Cell<Option<u32>>,
     pub(super) privileged: Cell<bool>,
+    /// Any user may bind a socket to a device.
+    pub(super) confines: Cell<bool>,
     pub(super) slept: Cell<i32>,
     pub(super) hung_up: Cell<bool>,
     stamp: Cell<u64>,
@@ -86,6 +89,7 @@ impl Simulated {
             mapped: Cell::new(false),
             fail_after: Cell::new(None),
             privileged: Cell::new(false),
+            confines: Cell::new(true),
             slept: Cell::new(0),
             hung_up: Cell::new(false),
             stamp: Cell::new(7),
@@ -318,6 +322,7 @@ impl Kernel for Simulated {
             }
             (Socket::Tcp { .. }, SOL_SOCKET, SO_PROTOCOL) => IPPROTO_TCP,
             (Socket::Udp { .. }, SOL_SOCKET, SO_PROTOCOL) => IPPROTO_UDP,
+            (Socket::Udp { .. }, SOL_SOCKET, SO_TYPE) => SOCK_DGRAM,
             (
                 Socket::Tcp {
                     family: Family::V4, ..
@@ -354,6 +359,9 @@ impl Kernel for Simulated {
 
     fn set_option(&self, fd: Fd, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
         self.falter()?;
+        if (level, name) == (SOL_SOCKET, SO_BINDTODEVICE) && !self.confines.get() {
+            return Err(Errno(EACCES));
+        }
         self.change(fd, |open| {
             open.options.insert((level, name), value.to_vec());
         });

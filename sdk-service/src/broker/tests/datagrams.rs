@@ -16,6 +16,7 @@ fn header(peer: SocketAddr) -> DatagramHeader {
         ttl: None,
         tos: None,
         errno: 0,
+        more: false,
         interface: 0,
     }
 }

@@ -75,6 +75,21 @@ impl Program {
         wait: bool,
         options: Options,
     ) -> (Connection, OwnedFd) {
+        self.connect_with(remote, wait, options, false)
+    }
+
+    /// The same with its own half attached too, as for an address of the service's own.
+    pub(crate) fn connect_here(&self, remote: SocketAddr, wait: bool) -> (Connection, OwnedFd) {
+        self.connect_with(remote, wait, Options::default(), true)
+    }
+
+    fn connect_with(
+        &self,
+        remote: SocketAddr,
+        wait: bool,
+        options: Options,
+        both: bool,
+    ) -> (Connection, OwnedFd) {
         let id = fresh_id();
         let (stream, half) = named_pair(SocketType::STREAM, Kind::Stream, id);
         let plug = plug(&stream);
@@ -87,7 +102,8 @@ impl Program {
             plug,
             options,
         });
-        let control = self.request(&request, &[half.as_fd()]);
+        let halves = [half.as_fd(), stream.as_fd()];
+        let control = self.request(&request, if both { &halves } else { &halves[..1] });
         let stream = UnixStream::from(stream);
         (Connection { stream, id }, control)
     }
@@ -99,6 +115,17 @@ impl Program {
         backlog: u16,
         kernel: Option<BorrowedFd<'_>>,
     ) -> (Listening, OwnedFd) {
+        self.listen_with(local, backlog, kernel, Options::default())
+    }
+
+    /// The same with options.
+    pub(crate) fn listen_with(
+        &self,
+        local: SocketAddr,
+        backlog: u16,
+        kernel: Option<BorrowedFd<'_>>,
+        options: Options,
+    ) -> (Listening, OwnedFd) {
         let id = fresh_id();
         let (fd, half) = named_pair(SocketType::SEQPACKET, Kind::Listener, id);
         let request = Request::Listen(Listen {
@@ -107,7 +134,7 @@ impl Program {
             family: Family::V4,
             backlog,
             kernel_listener: kernel.is_some(),
-            options: Options::default(),
+            options,
         });
         let descriptors: Vec<BorrowedFd<'_>> = [half.as_fd()].into_iter().chain(kernel).collect();
         let control = self.request(&request, &descriptors);
@@ -125,6 +152,9 @@ impl Program {
         let (fd, half) = named_pair(SocketType::SEQPACKET, Kind::Datagram, id);
         let request = Request::OpenDatagram(OpenDatagram {
             id,
+            kind: Kind::Datagram,
+            unbound: false,
+            isolated: false,
             local,
             remote,
             family: Family::V4,

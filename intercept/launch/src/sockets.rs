@@ -1,0 +1,182 @@
+//! The program's sockets that the supervisor knows, by their inode: the one thing that every copy of a descriptor has in
+//! common, whoever has it and at whatever number.
+//!
+//! No descriptor is ever taken out of the program: a usual container's seccomp profile refuses `pidfd_getfd`. Instead the
+//! supervisor makes every internet socket itself and puts it into the program. Of what it makes it keeps a copy only
+//! as long as it needs one, for a copy keeps the file open: of a socket that is undecided, of a listener's half (to take
+//! connections out of it), of a datagram socket's half. Of a connection it keeps the name alone: its end must be the
+//! program's `close`. When a copy is the last one, [`crate::sweep`] finds out.
+
+use std::collections::HashMap;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use zt_intercept::Fd;
+use zt_socket_rpc::table::Table;
+use zt_socket_rpc::{Kind, Name};
+
+/// A new connection may not be in the service's table yet.
+const NEW: Duration = Duration::from_secs(60);
+/// Entries below which nobody looks for dead ones.
+const FEW: usize = 1024;
+
+/// One socket of the program.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    /// On the LAN; `None` for a socket of the kernel that is undecided.
+    pub(crate) name: Option<Name>,
+    /// The supervisor's copy. None of connections.
+    pub(crate) copy: Option<OwnedFd>,
+    /// What the operations remember of a connection.
+    pub(crate) marks: AtomicU8,
+    /// The failure of a connection has been told.
+    pub(crate) is_told: AtomicBool,
+    /// Where it was last seen: a process, and its number there.
+    seen: AtomicU64,
+    made: Instant,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    sockets: HashMap<u64, Arc<Socket>>,
+    /// How many entries there may be before the dead ones are looked for.
+    limit: usize,
+}
+
+impl Socket {
+    /// An undecided socket of the kernel.
+    pub(crate) fn native(copy: OwnedFd) -> Self {
+        Self::new(None, Some(copy), 0)
+    }
+
+    /// One half of a pair; its copy is kept if it is needed.
+    pub(crate) fn own(name: Name, copy: OwnedFd, marks: u8) -> Self {
+        let copy = (name.kind != Kind::Stream).then_some(copy);
+        Self::new(Some(name), copy, marks)
+    }
+
+    fn new(name: Option<Name>, copy: Option<OwnedFd>, marks: u8) -> Self {
+        Self {
+            name,
+            copy,
+            marks: AtomicU8::new(marks),
+            is_told: AtomicBool::new(false),
+            seen: AtomicU64::new(0),
+            made: Instant::now(),
+        }
+    }
+
+    /// The number of the supervisor's copy.
+    pub(crate) fn fd(&self) -> Option<Fd> {
+        self.copy.as_ref().map(OwnedFd::as_raw_fd)
+    }
+
+    /// Notes where it is.
+    pub(crate) fn is_at(&self, process: i32, number: Fd) {
+        let place = u64::from(process.cast_unsigned()) << 32 | u64::from(number.cast_unsigned());
+        self.seen.store(place, Ordering::Relaxed);
+    }
+
+    /// Where it was last: a process, and its number there.
+    pub(crate) fn place(&self) -> (i32, Fd) {
+        let place = self.seen.load(Ordering::Relaxed);
+        ((place >> 32) as i32, place as Fd)
+    }
+}
+
+impl Sockets {
+    pub(crate) fn get(&self, inode: u64) -> Option<Arc<Socket>> {
+        self.lock().sockets.get(&inode).cloned()
+    }
+
+    /// Adds a socket; `table` tells which connections still live.
+    pub(crate) fn add(&self, inode: u64, socket: Arc<Socket>, table: Option<Table<'_>>) {
+        let mut known = self.lock();
+        if known.sockets.len() >= known.limit.max(FEW)
+            && let Some(table) = table
+        {
+            known.sockets.retain(|_, socket| socket.may_live(&table));
+            known.limit = 2 * known.sockets.len();
+        }
+        known.sockets.insert(inode, socket);
+    }
+
+    /// Forgets a socket, and closes its copy with the last use of it.
+    pub(crate) fn forget(&self, inode: u64) {
+        let forgotten = self.lock().sockets.remove(&inode);
+        drop(forgotten);
+    }
+
+    /// Forgets the undecided sockets that were last seen in a process.
+    pub(crate) fn forget_undecided(&self, process: i32) {
+        self.lock()
+            .sockets
+            .retain(|_, socket| socket.name.is_some() || socket.place().0 != process);
+    }
+
+    /// Those whose copies are kept.
+    pub(crate) fn kept(&self) -> Vec<(u64, Arc<Socket>)> {
+        let known = self.lock();
+        let kept = known.sockets.iter();
+        kept.filter(|(_, socket)| socket.copy.is_some())
+            .map(|(&inode, socket)| (inode, Arc::clone(socket)))
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Socket {
+    fn may_live(&self, table: &Table<'_>) -> bool {
+        match self.name {
+            Some(name) if self.copy.is_none() => {
+                table.entry(name.id.tag()).is_some() || self.made.elapsed() < NEW
+            }
+            _ => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+    use zt_socket_rpc::Id;
+
+    fn half() -> OwnedFd {
+        UnixStream::pair().expect("pair").0.into()
+    }
+
+    fn name(kind: Kind) -> Name {
+        Name {
+            kind,
+            id: Id::from_bytes([7; Id::LEN]),
+        }
+    }
+
+    #[test]
+    fn a_connection_is_the_programs_to_close() {
+        assert!(Socket::own(name(Kind::Stream), half(), 0).copy.is_none());
+        assert!(Socket::own(name(Kind::Listener), half(), 0).copy.is_some());
+        assert!(Socket::native(half()).copy.is_some());
+    }
+
+    #[test]
+    fn a_socket_is_where_it_was_last_seen() {
+        let sockets = Sockets::default();
+        sockets.add(5, Arc::new(Socket::native(half())), None);
+        sockets.get(5).expect("added").is_at(1 << 21, 1 << 20);
+        assert_eq!(sockets.get(5).expect("added").place(), (1 << 21, 1 << 20));
+        assert_eq!(sockets.kept().len(), 1);
+        sockets.forget(5);
+        assert!(sockets.get(5).is_none());
+    }
+}

@@ -1,0 +1,215 @@
+//! Programs that ask for names.
+
+use std::net::Ipv4Addr;
+
+use zt_netstack::names::{Data, Flags, GROUPS, Message, PORT, Record};
+use zt_netstack::{SendOptions, Sharing, Taken, UdpId};
+use zt_socket_rpc::HostName;
+
+use super::*;
+
+/// A rig whose host has a name, and whose peer listens to what is asked.
+struct Named {
+    rig: Rig,
+    peer: UdpId,
+}
+
+fn name(text: &str) -> HostName {
+    HostName::new(text.as_bytes()).unwrap()
+}
+
+fn resolve(text: &str) -> Request {
+    Request::Resolve {
+        name: name(text),
+        v4: true,
+        v6: true,
+    }
+}
+
+impl Named {
+    fn new(label: Option<&str>) -> Self {
+        let mut rig = Rig::new();
+        let config = NameConfig {
+            links: vec![(OURS.parse().unwrap(), 24)],
+            label: label.map(ToOwned::to_owned),
+            ..NameConfig::default()
+        };
+        let now = rig.now;
+        rig.broker.set_names(&mut rig.host, now, config);
+        let at = ListenAddr {
+            ip: None,
+            port: PORT,
+        };
+        let (peer, _) = rig.peer.udp_bind(at, Sharing::default()).unwrap();
+        rig.peer.multicast_join(peer, GROUPS[0]).unwrap();
+        Self { rig, peer }
+    }
+
+    fn pass(&mut self, span: Duration) {
+        let end = self.rig.now + span;
+        while self.rig.now < end {
+            self.rig.now += Duration::from_millis(50);
+            self.rig.settle();
+        }
+    }
+
+    fn ask(&mut self, request: &Request) -> OwnedFd {
+        let control = self.rig.program.request(request, &[]);
+        self.rig.settle();
+        control
+    }
+
+    fn answer(&mut self, request: &Request, span: Duration) -> Reply {
+        let control = self.ask(request);
+        self.pass(span);
+        reply(&control).unwrap().unwrap().0
+    }
+
+    /// What the peer has heard.
+    fn heard(&mut self) -> Vec<Message> {
+        let mut heard = Vec::new();
+        self.rig.peer.udp_receive(self.peer, |datagram| {
+            heard.push(Message::parse(datagram.payload).unwrap());
+            Taken::Yes
+        });
+        heard
+    }
+
+    /// The peer says to all that a name is its own.
+    fn say(&mut self, text: &str) {
+        let message = Message {
+            flags: Flags(0x8400),
+            answers: vec![Record {
+                name: text.parse().unwrap(),
+                ttl: 120,
+                flush: true,
+                data: Data::A(THEIRS.parse::<Ipv4Addr>().unwrap()),
+            }],
+            ..Message::default()
+        };
+        let (now, to) = (self.rig.now, (GROUPS[0], PORT).into());
+        let (payload, options) = (message.to_bytes(), SendOptions::default());
+        self.rig
+            .peer
+            .udp_send(now, self.peer, None, to, &payload, options)
+            .unwrap();
+        self.rig.settle();
+    }
+}
+
+fn failed(errno: Errno) -> Reply {
+    Reply::Failed {
+        errno: errno.raw_os_error(),
+    }
+}
+
+#[test]
+fn a_program_asks_for_a_name_and_the_link_is_asked() {
+    let mut named = Named::new(None);
+    let control = named.ask(&resolve("db.local"));
+    named.pass(Duration::from_millis(100));
+    let asked = named.heard();
+    assert_eq!(asked[0].questions[0].name, "db.local".parse().unwrap());
+    named.say("DB.local");
+    let Reply::Addresses(found) = reply(&control).unwrap().unwrap().0 else {
+        panic!("no address");
+    };
+    assert!(found.iter().eq([THEIRS.parse::<IpAddr>().unwrap()]));
+    // From memory, and as a message.
+    let records = Request::Records {
+        name: name("db.local"),
+        kind: 1,
+    };
+    let Reply::Message(message) = named.answer(&records, Duration::ZERO) else {
+        panic!("no message");
+    };
+    let message = Message::parse(message.as_bytes()).unwrap();
+    assert_eq!(message.answers.len(), 1);
+    assert_eq!(
+        named
+            .rig
+            .broker
+            .counters()
+            .iter()
+            .find(|c| c.0 == "lookups")
+            .unwrap()
+            .1,
+        2
+    );
+}
+
+#[test]
+fn the_own_name_is_published_and_known() {
+    let mut named = Named::new(Some("web"));
+    named.pass(Duration::from_secs(3));
+    let announced = named
+        .heard()
+        .into_iter()
+        .flat_map(|message| message.answers);
+    let web: zt_netstack::names::Name = "web.local".parse().unwrap();
+    assert!(announced.into_iter().any(|record| record.name == web));
+    assert_eq!(named.rig.broker.published(), Some(&web));
+    let Reply::Addresses(found) = named.answer(&resolve("web.local"), Duration::ZERO) else {
+        panic!("no address");
+    };
+    assert!(found.iter().eq([OURS.parse::<IpAddr>().unwrap()]));
+    let address = OURS.parse().unwrap();
+    assert_eq!(
+        named.answer(&Request::NameOf { address }, Duration::ZERO),
+        Reply::NameOf(name("web.local"))
+    );
+    // At the end it is taken back.
+    let Rig {
+        poller,
+        budget,
+        host,
+        broker,
+        now,
+        ..
+    } = &mut named.rig;
+    let now = *now;
+    broker.close(&mut Turn {
+        poller,
+        host,
+        budget,
+        now,
+    });
+    named.rig.settle();
+    let last = named.heard().pop().unwrap();
+    assert!(last.answers.iter().all(|record| record.ttl == 0));
+}
+
+#[test]
+fn what_is_not_found_is_said_in_time() {
+    let mut named = Named::new(None);
+    for (text, errno) in [
+        ("nobody.local", Errno::NOENT),
+        ("www.example", Errno::INVAL),
+        ("a..local", Errno::INVAL),
+    ] {
+        let answer = named.answer(&resolve(text), Duration::from_secs(5));
+        assert_eq!(answer, failed(errno), "{text}");
+    }
+}
+
+#[test]
+fn who_asks_for_too_much_is_refused_and_the_others_are_not() {
+    let mut named = Named::new(Some("web"));
+    named.pass(Duration::from_secs(3));
+    named.rig.budget = Budget::new(16);
+    let asked: Vec<_> = (0..20)
+        .map(|n| named.ask(&resolve(&format!("x{n}.local"))))
+        .collect();
+    named.pass(Duration::from_secs(5));
+    let answers: Vec<_> = asked
+        .iter()
+        .map(|control| reply(control).unwrap().unwrap().0)
+        .collect();
+    let refused = answers.iter().filter(|&&a| a == failed(Errno::NOBUFS));
+    assert_eq!(refused.count(), 6);
+    assert!(matches!(
+        named.answer(&resolve("web.local"), Duration::ZERO),
+        Reply::Addresses(_)
+    ));
+    assert_eq!(named.rig.budget.held(), 0);
+}

@@ -42,6 +42,7 @@ test: shared_lib
 compatibility: shared_lib
 	tests/prepare.sh
 	ZT_WRITE=1 $(SYSTEM) --features '$(FEATURES)' --test applications -- --test-threads=1
+	ZT_WRITE=1 $(SYSTEM) --test sockets the_document
 
 check:
 	tests/prepare.sh build

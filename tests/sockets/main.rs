@@ -33,6 +33,11 @@ fn c_with_glibc() {
 }
 
 #[test]
+fn c_with_both_on_one_service() {
+    compare(Player::OneService);
+}
+
+#[test]
 fn c_with_glibc_of_debian_11() {
     compare(Player::OldGlibc);
 }

@@ -10,6 +10,8 @@ use zt_tests::traces::Way;
 pub(crate) enum Player {
     /// C with the machine's glibc (Debian 12: 2.36), by the library.
     Glibc,
+    /// The same, with the peer on the same service.
+    OneService,
     /// C with glibc 2.31, of Debian 11, by the library.
     OldGlibc,
     /// C with musl's dynamic loader, by the library.
@@ -25,6 +27,7 @@ pub(crate) enum Player {
 /// Those that the library carries.
 pub(crate) const BY_LIBRARY: &[Player] = &[
     Player::Glibc,
+    Player::OneService,
     Player::OldGlibc,
     Player::Musl,
     Player::Python,
@@ -37,6 +40,7 @@ impl Player {
     /// How it comes onto the LAN.
     pub(crate) const fn way(self) -> Way {
         match self {
+            Self::OneService => Way::OneService,
             Self::Glibc | Self::OldGlibc | Self::Musl | Self::Python => Way::Library,
             Self::StaticMusl | Self::Go => Way::Launcher,
         }
@@ -51,7 +55,7 @@ impl Player {
             vec![program.into_os_string()]
         };
         match self {
-            Self::Glibc => cases("c-glibc", Compiler::glibc),
+            Self::Glibc | Self::OneService => cases("c-glibc", Compiler::glibc),
             Self::OldGlibc => cases("c-old-glibc", Compiler::old_glibc),
             Self::Musl => cases("c-musl", || Compiler::musl("-dynamic")),
             Self::StaticMusl => cases("c-static-musl", || Compiler::musl("-static")),
@@ -68,6 +72,7 @@ impl fmt::Display for Player {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Glibc => "C, glibc 2.36",
+            Self::OneService => "C, glibc 2.36, both on one service",
             Self::OldGlibc => "C, glibc 2.31",
             Self::Musl => "C, musl",
             Self::StaticMusl => "C, static musl (zt-launch)",

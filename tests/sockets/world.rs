@@ -136,12 +136,16 @@ impl Lan<'_> {
         })
     }
 
-    /// Plays the cases by one service, with the peer by the other.
+    /// Plays the cases by one service, with the peer by the other, or by the same.
     pub(crate) fn play(&self, way: Way, family: Family, program: &[OsString]) -> Traces {
+        let theirs = match way {
+            Way::OneService => &self.ours,
+            Way::Library | Way::Launcher => &self.theirs,
+        };
         let own = self.address(&self.ours, family);
-        let far = self.address(&self.theirs, family);
-        let peer = self.theirs.intercepted(&self.network, build::peer());
-        let (_peer, socket) = start_peer(peer, self.theirs.host(), &far);
+        let far = self.address(theirs, family);
+        let peer = theirs.intercepted(&self.network, build::peer());
+        let (_peer, socket) = start_peer(peer, theirs.host(), &far);
         let command = match way {
             Way::Library | Way::OneService => self.ours.intercepted(&self.network, &program[0]),
             Way::Launcher => self.ours.launched(&self.network, &program[0]),

@@ -35,6 +35,7 @@ demo: shared_lib
 
 test: shared_lib
 	tests/prepare.sh
+	tests/debian11.sh build/debian11
 	$(CARGO) test --locked --workspace --exclude ztintercept --exclude zt-tests
 	$(SYSTEM) --features '$(FEATURES)' -- --test-threads=1
 

@@ -54,6 +54,7 @@ part_lan() {
 part_page() {
 	check "nginx runs on the LAN, detached" eval 'web=$(zt-run -q --network $lan --name web -d zt-test/nginx)'
 	check "its page comes over the LAN" has_page "$web"
+	check "its page comes by its name" has_page web.local
 	check "it is listed with its address and a direct path" eval "page $web >/dev/null; zt-run ps | tee $WORK/ps | grep -Eq '^web +zt-test/nginx +Up .* $lan +${web//./\\.} +'"
 	check "nginx logs an address of the LAN" eval 'docker logs web 2>&1 | grep -q "^${web%.*}\.[0-9]* - - .*GET / "'
 	check "JSON has the same" eval 'zt-run --json ps | grep -q "\"addresses\":\[\"$web\""'
@@ -93,7 +94,7 @@ part_program() {
 }
 
 part_launched() {
-	local static go
+	local static go dns
 	check "a static web server runs on the LAN" eval 'static=$(zt-run -q --network $lan --name static -d zt-test/busybox sh -c "
 		busybox mkdir -p /tmp/www; echo static-page > /tmp/www/index.html; exec busybox httpd -f -p 80 -h /tmp/www")'
 	check "a dynamic program fetches its page" eval 'within 20 eval "page $static | grep -q static-page"'
@@ -102,6 +103,8 @@ part_launched() {
 		'go=$(zt-run -q --network $lan --name go -u 33 --read-only -d zt-test/web server :8080)'
 	check "a dynamic program reaches it" eval 'within 20 eval "page $go:8080 | grep -q \" to $go:8080\""'
 	check "a Go client, too" eval 'zt-run -q --network $lan -u 33 zt-test/web client "http://$go:8080/" 50 | grep -q "^50 .* to $go:8080"'
+	check "Go's datagrams are on the LAN" eval 'dns=$(zt-run -q --network $lan --name dns -u 33 -d zt-test/web datagrams :8053) &&
+		within 20 eval "zt-run -q --network $lan -u 33 zt-test/web ask $dns:8053 20 | grep -q \"^20 answers .* from $dns:8053\""'
 	check "without capabilities and new privileges" eval 'docker run --rm --cap-drop ALL --security-opt no-new-privileges --read-only -u 1000 \
 		-v go-zt-run:/run/zt:ro -e ZT_NC_NETWORK="$(docker inspect -f "{{range .Config.Env}}{{println .}}{{end}}" go | sed -n s/ZT_NC_NETWORK=//p)" \
 		--entrypoint /run/zt/zt-launch zt-test/web /web client "http://$static/" 5 | grep -q "^5 static-page"'
@@ -114,7 +117,7 @@ part_launched() {
 	check "signals pass through the launcher" equal $? 3
 	check "a terminal, too" eval \
 		'script -qec "stty rows 33 cols 77; zt-run -q --network $lan -it zt-test/busybox sh -c \"busybox sleep 0.5; busybox stty size; exit 4\"" /dev/null </dev/null > $WORK/tty; [ $? = 4 ] && grep -q "33 77" $WORK/tty'
-	zt-run -q rm -f static go >/dev/null
+	zt-run -q rm -f static go dns >/dev/null
 }
 
 part_refusals() {
@@ -217,6 +220,15 @@ part_base() {
 		'within 20 eval "zt-run -q --network b1 zt-test/curl curl -sS -m 10 http://$address/ | grep -q from-the-base-image"'
 	[ $failed = 0 ] || docker logs myapp >&2
 	docker rm -fv myapp >/dev/null
+	printf 'FROM zt-test/mybase\nCOPY --from=zt-test/web /web /web\nENV ZT_LAUNCH=always\nCMD ["sh", "-c", "exec /web server :8080"]\n' |
+		docker build -q -t zt-test/mygo - >/dev/null 2>&1
+	docker run -d --name mygo -e ZT_NETWORK="$network" -e ZT_PLANET=/lan/planet -v zt-lan-b1-planet:/lan:ro zt-test/mygo >/dev/null
+	within 30 eval 'docker logs mygo 2>&1 | grep -q "zt-entrypoint: .* is "'
+	address=$(docker exec mygo zerotier-cli get "$network" ip4)
+	check "so is a Go program ($address)" eval \
+		'within 20 eval "zt-run -q --network b1 zt-test/curl curl -sS -m 10 http://$address:8080/ | grep -q \" to $address:8080\""'
+	[ $failed = 0 ] || docker logs mygo >&2
+	docker rm -fv mygo >/dev/null
 	zt-run lan rm b1 >/dev/null
 }
 

@@ -12,6 +12,23 @@ fn a_udp_program_sees_on_the_lan_what_it_sees_on_the_kernels_network() {
     assert_same_traces(SCRIPT, Way::Library, None, &[]);
 }
 
+/// What the library sees in sends and receives without an address, which `zt-launch` does not trap.
+const UNTRAPPED: [&str; 5] = [
+    // `ENOTCONN` where UDP says `EDESTADDRREQ`.
+    "errors_of_sends",
+    "from_one_network_to_the_other_and_back",
+    // `ECONNRESET` where UDP says `ECONNREFUSED`.
+    "refused",
+    "refused_is_told_by_the_next_send",
+    // What is too long is dropped.
+    "sizes",
+];
+
+#[test]
+fn a_launched_udp_program_sees_it_too() {
+    assert_same_traces(SCRIPT, Way::Launcher, None, &UNTRAPPED);
+}
+
 /// A server on the wildcard address is reached by its container's own network too.
 #[test]
 fn a_wildcard_server_serves_both_networks() {

@@ -97,6 +97,53 @@ fn go_serves_and_fetches() {
     assert!(refused.stderr.contains("connection refused"), "{refused:?}");
 }
 
+#[test]
+fn go_speaks_in_datagrams() {
+    lan!(lab, network, a address, b client_address);
+    let web = web(a.host());
+    let mut server = a.launched(&network, &web);
+    server.args(["datagrams", ":8053"]);
+    let server = Daemon::start(server, &a.host().dir().join("datagrams.log"));
+    says(&server, "listening on [::]:8053");
+    let mut ask = b.launched(&network, &web);
+    ask.args(["ask", &format!("{address}:8053"), "200"]);
+    assert_eq!(
+        run(ask, LIMIT).expect_ok("the questions"),
+        format!("200 answers for {client_address} from {address}:8053\n")
+    );
+    // The container's own network is served by the same socket, and loopback stays loopback.
+    let mut near = a.launched(&network, &web);
+    near.args(["ask", "127.0.0.1:8053", "20"]);
+    assert_eq!(
+        run(near, LIMIT).expect_ok("questions on loopback"),
+        "20 answers for 127.0.0.1 from 127.0.0.1:8053\n"
+    );
+}
+
+#[test]
+fn a_datagram_socket_is_one_to_every_call() {
+    lan!(lab, network, a address, b client_address);
+    let mut echo = a.launched(&network, "python3");
+    echo.arg("-u")
+        .arg(program("launch.py"))
+        .args(["echo", "8080"]);
+    let echo = Daemon::start(echo, &a.host().dir().join("echo.log"));
+    says(&echo, "listening");
+    let mut client = b.launched(&network, "python3");
+    client
+        .arg(program("launch.py"))
+        .args(["calls", "8080", &address]);
+    let said = run(client, LIMIT).expect_ok("the calls");
+    assert_eq!(
+        said,
+        format!(
+            "write one {client_address}\nsendto two {client_address}\nsendmsg three {client_address}\n\
+             recv four {client_address}\ncut fi True\nempty  {client_address}\nlarge 60000\n\
+             nothing True\nrefused True\nstill six {client_address}\n"
+        )
+    );
+}
+
 /// A Python program of `launch.py` that listens.
 fn waiting(service: &Service<'_>, network: &str, case: &str, rest: &[&str]) -> Daemon {
     let mut command = service.launched(network, "python3");
@@ -233,6 +280,27 @@ fn a_connection_survives_exec() {
         run(client, LIMIT).expect_ok("the heir"),
         format!("{address} {client_address} {client_address}\n")
     );
+}
+
+/// Without its supervisor a program gets errors, and does not hang.
+#[test]
+fn a_supervisors_death_is_an_error() {
+    lan!(lab, network, a _address, b _client_address);
+    let orphan = waiting(&a, &network, "orphan", &[]);
+    orphan.signal(libc::SIGKILL);
+    says(&orphan, "ended with ENOSYS\nended with ENOSYS\n");
+    drop(b);
+}
+
+#[test]
+fn many_processes_do_not_meet() {
+    lan!(lab, network, a address, b _client_address);
+    let mut forks = a.launched(&network, "python3");
+    forks
+        .arg(program("launch.py"))
+        .args(["forks", "9000", "40", &address]);
+    assert_eq!(run(forks, LIMIT).expect_ok("the processes"), "[0]\n");
+    drop(b);
 }
 
 #[test]

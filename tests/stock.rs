@@ -6,7 +6,9 @@
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use zt_tests::{Daemon, Host, Lab, Service, ServiceOptions, Stock, run, stock_binary, wait_for};
+use zt_tests::{
+    Daemon, Host, Lab, Service, ServiceOptions, Stock, program, run, stock_binary, wait_for,
+};
 
 const POOL: &str = "10.147.20";
 const SIZE: usize = 64 << 20;
@@ -122,6 +124,62 @@ fn exchange(stock: &Stock<'_>, ours: &Service<'_>, hosts: (&Host, &Host), networ
     });
 }
 
+/// One of two members with its address: how it starts a program, and where the program's output goes.
+struct End<'a> {
+    start: &'a dyn Fn(&str) -> Command,
+    host: &'a Host,
+    address: String,
+}
+
+/// Asks a group and the whole subnet, and sees that the other end answers.
+fn ask_everybody(asker: &End<'_>, member: &End<'_>) {
+    let role = |end: &End<'_>, role: &str| {
+        let mut python = (end.start)("python3");
+        python.args(["-u".as_ref(), program("groups.py").as_os_str()]);
+        python.args([role, &end.address, "23000"]);
+        python
+    };
+    let log = member.host.dir().join("member.log");
+    let server = Daemon::start(role(member, "member"), &log);
+    wait_for("the member", Duration::from_secs(10), || {
+        server.log().contains("listening").then_some(())
+    });
+    let answers = run(role(asker, "asker"), Duration::from_secs(150)).expect_ok("groups.py");
+    let expected = format!("[\"{0}\", \"{0}\"]", member.address);
+    assert_eq!(answers.trim(), expected);
+    let ping_program = asker.host.dir().join("ping");
+    // A copy has no capability of the file: with one, no library would be loaded.
+    let _ = std::fs::copy("/usr/bin/ping", &ping_program).expect("/usr/bin/ping");
+    ping(
+        (asker.start)(&ping_program.to_string_lossy()),
+        &member.address,
+    );
+}
+
+#[test]
+fn groups_broadcast_and_ping_reach_stock_members_and_come_from_them() {
+    let binary = stock_binary().expect("ZT_ONE names a stock zerotier-one");
+    let lab = Lab::new();
+    let (root_host, stock_host, our_host) = (lab.host(), lab.host(), lab.host());
+    let (root, network) = Service::start_lan(&root_host, POOL);
+    let stock = Stock::start(&binary, &stock_host, &root.home().join("planet"));
+    root.authorize(&network, &stock.address());
+    stock.join(&network);
+    let (ours, our_address) = Service::start_member(&our_host, &root, &network);
+    let theirs = End {
+        start: &|program| stock_host.command(program),
+        host: &stock_host,
+        address: stock.wait_address(&network),
+    };
+    let ours = End {
+        start: &|program| ours.intercepted(&network, program),
+        host: &our_host,
+        address: our_address,
+    };
+    ask_everybody(&ours, &theirs);
+    ask_everybody(&theirs, &ours);
+}
+
 #[test]
 fn a_member_of_a_stock_root_and_controller() {
     let binary = stock_binary().expect("ZT_ONE names a stock zerotier-one");
@@ -156,4 +214,55 @@ fn a_root_and_controller_of_stock_members() {
     stock.join(&network);
     let (ours, _) = Service::start_member(&our_host, &root, &network);
     exchange(&stock, &ours, (&stock_host, &our_host), &network);
+}
+
+/// Names by multicast DNS, between a kernel behind a stock node and programs behind ours.
+#[test]
+fn names_are_asked_and_answered_among_stock_hosts() {
+    let binary = stock_binary().expect("ZT_ONE names a stock zerotier-one");
+    let lab = Lab::new();
+    let (root_host, stock_host, our_host) = (lab.host(), lab.host(), lab.host());
+    let root = Stock::start_root(&binary, &root_host);
+    let network = root.create_network(POOL);
+    let planet = root.home().join("planet");
+    let stock = Stock::start(&binary, &stock_host, &planet);
+    let ours = Service::start(
+        &our_host,
+        &ServiceOptions {
+            planet: Some(planet),
+            environment: vec![("ZT_NAME".to_owned(), "web".to_owned())],
+            ..ServiceOptions::default()
+        },
+    );
+    root.authorize(&network, &stock.address());
+    root.authorize(&network, &ours.address());
+    stock.join(&network);
+    let _ = ours.cli(&["join", &network]);
+    let stock_address = stock.wait_address(&network);
+    let our_address = ours.wait_address(&network);
+    let mdns = |mode: &str, name: &str| {
+        let mut python = stock_host.command("python3");
+        python.arg("-u").arg(program("mdns.py"));
+        python.args([mode, &stock_address, name]);
+        python
+    };
+    for mode in ["ask", "legacy"] {
+        let found = run(mdns(mode, "web.local"), Duration::from_secs(60)).expect_ok("mdns.py");
+        assert_eq!(found.trim(), our_address, "{mode}");
+    }
+    let answerer = Daemon::start(
+        mdns("answer", "printer.local"),
+        &stock_host.dir().join("mdns.log"),
+    );
+    wait_for("the answerer", Duration::from_secs(10), || {
+        answerer.log().contains("listening").then_some(())
+    });
+    // The first question may come before the network knows who listens.
+    let text = wait_for("the name", Duration::from_secs(60), || {
+        let mut getent = ours.intercepted(&network, "getent");
+        getent.args(["ahostsv4", "printer.local"]);
+        let output = run(getent, Duration::from_secs(30));
+        (output.code == 0).then_some(output.stdout)
+    });
+    assert!(text.starts_with(&stock_address), "{text}");
 }

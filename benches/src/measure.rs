@@ -24,6 +24,8 @@ pub(crate) struct Figures {
     pub(crate) ping: Option<f64>,
     /// Connections opened, served and closed a second by eight at a time.
     pub(crate) connections: f64,
+    /// Datagrams of 100 and of 1,400 bytes that arrive a second, and the percentage of those sent that do not.
+    pub(crate) datagrams: [(f64, f64); 2],
     /// KiB resident of the serving node, idle after the start.
     pub(crate) idle: Option<f64>,
     /// Bytes resident of the serving node per open idle connection.
@@ -94,6 +96,13 @@ pub(crate) fn all(carrier: &Carrier<'_>, rounds: u32) -> Figures {
     let connections: Vec<_> = (0..rounds)
         .map(|_| carrier.client("connect", &[OPENED, "8"])[0])
         .collect();
+    let datagrams = ["100", "1400"].map(|size| {
+        let rounds: Vec<_> = (0..rounds)
+            .map(|_| carrier.client("udp", &["2", size]))
+            .collect();
+        let column = |at: usize| median(rounds.iter().map(|round| round[at]).collect());
+        (column(0), column(1))
+    });
     let per_connection = serving.map(|pid| {
         let before = resident_kib(pid) as f64;
         let log = carrier.scratch.join("hold.log");
@@ -113,6 +122,7 @@ pub(crate) fn all(carrier: &Carrier<'_>, rounds: u32) -> Figures {
         p99: median(latencies.iter().map(|r| r[1]).collect()),
         ping: pings.map(median),
         connections: median(connections),
+        datagrams,
         idle,
         per_connection,
     }

@@ -54,6 +54,20 @@ pub(crate) fn print(carriers: &[Figures]) {
         |f| Some(f.connections),
         0,
     );
+    for (at, size) in ["100", "1,400"].into_iter().enumerate() {
+        row(
+            &format!("UDP datagrams of {size} bytes (1/s)"),
+            carriers,
+            |f| Some(f.datagrams[at].0),
+            0,
+        );
+        row(
+            "  lost of those sent (%)",
+            carriers,
+            |f| Some(f.datagrams[at].1),
+            1,
+        );
+    }
     row("service memory, idle (KiB)", carriers, |f| f.idle, 0);
     row(
         "service memory per open connection (bytes)",
@@ -84,6 +98,8 @@ fn as_json(f: &Figures) -> Value {
         "carrier": f.name, "gbit_1": f.one_stream, "gbit_4": f.four_streams,
         "service_cpu_s_per_gb": f.service_cpu, "machine_cpu_s_per_gb": f.machine_cpu,
         "p50_us": f.p50, "p99_us": f.p99, "ping_us": f.ping, "connections_per_s": f.connections,
+        "udp_100_per_s": f.datagrams[0].0, "udp_100_lost": f.datagrams[0].1,
+        "udp_1400_per_s": f.datagrams[1].0, "udp_1400_lost": f.datagrams[1].1,
         "idle_kib": f.idle, "bytes_per_connection": f.per_connection,
     })
 }

@@ -34,7 +34,7 @@ pub(crate) const TCP_STATE_CLOSE: u8 = 7;
 pub(crate) const TCP_STATE_LISTEN: u8 = 10;
 
 /// Options that the service must know, as the kernel socket has them.
-const CARRIED_OPTIONS: [(i32, i32); 20] = [
+const CARRIED_OPTIONS: [(i32, i32); 21] = [
     (SOL_SOCKET, SO_KEEPALIVE),
     (SOL_SOCKET, SO_REUSEADDR),
     (SOL_SOCKET, SO_REUSEPORT),
@@ -49,6 +49,7 @@ const CARRIED_OPTIONS: [(i32, i32); 20] = [
     (SOL_TCP, TCP_SYNCNT),
     (SOL_TCP, TCP_USER_TIMEOUT),
     (SOL_TCP, TCP_DEFER_ACCEPT),
+    (SOL_TCP, TCP_FASTOPEN),
     (SOL_TCP, TCP_NOTSENT_LOWAT),
     (SOL_TCP, TCP_LINGER2),
     (SOL_IP, IP_TOS),

@@ -13,6 +13,7 @@ mod listen;
 mod lookup;
 mod names;
 pub(crate) mod options;
+mod queues;
 pub mod receive;
 pub mod send;
 

@@ -79,6 +79,11 @@ impl<K: Kernel> Program<'_, K> {
         before & mark.bit() != 0 && self.set_marks(fd, before & !mark.bit())
     }
 
+    /// Whether a mark is set.
+    pub(crate) fn has_mark(&self, fd: Fd, mark: Mark) -> bool {
+        self.marks(fd) & mark.bit() != 0
+    }
+
     fn marks(&self, fd: Fd) -> u8 {
         let mut value = [0; 4];
         match self.kernel.option(fd, SOL_SOCKET, SO_PRIORITY, &mut value) {

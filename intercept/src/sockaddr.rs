@@ -61,6 +61,12 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<Given> {
                 .and_then(<[u8]>::first_chunk)
                 .map_or(0, |scope| u32::from_ne_bytes(*scope));
             let ip = Ipv6Addr::from(octets);
+            // A zone is meant for addresses that are good for one link; of others Linux forgets it.
+            let scope = if ip.is_unicast_link_local() || ip.is_multicast() {
+                scope
+            } else {
+                0
+            };
             let address = match ip.to_ipv4_mapped() {
                 Some(v4) => SocketAddr::new(v4.into(), port),
                 None => SocketAddr::V6(SocketAddrV6::new(ip, port, 0, scope)),

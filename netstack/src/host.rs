@@ -33,6 +33,7 @@ use crate::fragment::Cut;
 use crate::held::HeldBack;
 use crate::icmp::RateLimit;
 use crate::listener::Listeners;
+use crate::names::RESOLVER;
 use crate::neighbour::{Mac, Neighbours};
 use crate::packet::ethertype_of;
 use crate::reassembly::Reassembly;
@@ -274,7 +275,7 @@ impl Host {
     /// Whether an address can be reached through this host.
     #[must_use]
     pub fn routes_to(&self, ip: IpAddr) -> bool {
-        self.routes.way_to(ip).is_some()
+        ip == RESOLVER || self.routes.way_to(ip).is_some()
     }
 
     /// Own addresses.

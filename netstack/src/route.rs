@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::{HostConfig, IpCidr};
 use crate::link::{BROADCAST, group_mac};
+use crate::names::RESOLVER;
 use crate::neighbour::Mac;
 
 /// The decision for a destination.
@@ -81,6 +82,8 @@ impl RouteTable {
     /// The way of a datagram, and the own address to speak from.
     pub(crate) fn way_of_datagram(&self, ip: IpAddr) -> Option<(Reach, IpAddr)> {
         let mac = match ip {
+            // To itself from itself, as with every own address.
+            _ if ip == RESOLVER => return Some((Reach::Own, ip)),
             IpAddr::V4(v4) if self.is_broadcast(v4) => BROADCAST,
             _ if ip.is_multicast() => group_mac(ip),
             _ => {

@@ -11,6 +11,7 @@ mod accepting;
 mod acceptor;
 mod binding;
 mod budget;
+mod burst;
 mod control;
 mod counters;
 mod datagram;
@@ -48,6 +49,7 @@ use zt_socket_rpc::{Id, Prefix};
 use crate::engine::reactor::{Interest, Kind, Poller, Ready, Token};
 use crate::engine::slots::{Key, Slots};
 pub(crate) use budget::Budget;
+use burst::Burst;
 use control::{Accepted, Call, ControlSocket};
 use counters::Counters;
 use datagram::Datagram;
@@ -106,6 +108,8 @@ pub(crate) struct Broker {
     counters: Counters,
     /// Room for one frame, used by one datagram socket at a time.
     scratch: Vec<u8>,
+    /// The same for several frames.
+    burst: Burst,
 }
 
 /// A socket of a program.
@@ -170,6 +174,7 @@ impl Broker {
             accepted_native: Arc::default(),
             counters: Counters::default(),
             scratch: Vec::new(),
+            burst: Burst::default(),
         })
     }
 

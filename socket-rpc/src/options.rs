@@ -49,8 +49,10 @@ pub struct Options {
     pub multicast_all: bool,
     /// `UDP_GRO`; kept: datagrams are told one by one.
     pub merge: bool,
-    /// `SO_LINGER` in seconds; `Some(0)` resets at close.
-    pub linger: Option<u16>,
+    /// `SO_LINGER` is on: see [`Options::linger`].
+    pub lingers: bool,
+    /// The seconds of `SO_LINGER`, which outlive its being switched off.
+    pub linger_seconds: u16,
     /// `TCP_KEEPIDLE`, seconds.
     pub keep_idle: u16,
     /// `TCP_KEEPINTVL`, seconds.
@@ -119,7 +121,8 @@ impl Default for Options {
             multicast_loop: true,
             multicast_all: true,
             merge: false,
-            linger: None,
+            lingers: false,
+            linger_seconds: 0,
             keep_idle: 7200,
             keep_interval: 75,
             keep_count: 9,
@@ -174,7 +177,10 @@ impl Options {
         match (level, name) {
             (SOL_SOCKET, SO_LINGER) => {
                 let (on, seconds) = (int_at(value, 0)?, int_at(value, 4)?);
-                self.linger = (on != 0).then(|| u16::try_from(seconds.max(0)).unwrap_or(u16::MAX));
+                self.lingers = on != 0;
+                if self.lingers {
+                    self.linger_seconds = u16::try_from(seconds.max(0)).unwrap_or(u16::MAX);
+                }
             }
             (SOL_SOCKET, SO_KEEPALIVE) => self.keep_alive = flag(value)?,
             (SOL_SOCKET, SO_REUSEADDR) => self.reuse_address = flag(value)?,
@@ -299,8 +305,8 @@ impl Options {
         let number = match (level, name) {
             (SOL_SOCKET, SO_LINGER) => {
                 let mut out = Writer::new(value);
-                out.i32(i32::from(self.linger.is_some()));
-                out.i32(i32::from(self.linger.unwrap_or(0)));
+                out.i32(i32::from(self.lingers));
+                out.i32(i32::from(self.linger_seconds));
                 return Ok(8);
             }
             (SOL_TCP, TCP_CONGESTION) => {
@@ -372,6 +378,11 @@ impl Options {
         Ok(4)
     }
 
+    /// How many seconds `close` may take to get the last bytes out; zero resets the connection.
+    pub fn linger(&self) -> Option<u16> {
+        self.lingers.then_some(self.linger_seconds)
+    }
+
     /// Bytes of the encoded form.
     pub(crate) const LEN: usize = 48;
 
@@ -390,7 +401,7 @@ impl Options {
             | (self.free_bind as u32) << 11
             | (self.late_port as u32) << 12
             | (self.fast_open_connect as u32) << 13
-            | (self.linger.is_some() as u32) << 14
+            | (self.lingers as u32) << 14
             | (self.receive_packet_info as u32) << 15
             | (self.receive_ttl as u32) << 16
             | (self.receive_tos as u32) << 17
@@ -408,7 +419,7 @@ impl Options {
         out.u32(self.not_sent_low_water);
         out.u32(self.defer_accept);
         out.i32(self.fin_timeout);
-        out.u16(self.linger.unwrap_or(0));
+        out.u16(self.linger_seconds);
         out.u16(self.keep_idle);
         out.u16(self.keep_interval);
         out.u16(self.max_segment);
@@ -458,7 +469,7 @@ impl Options {
             multicast_loop: bit(18),
             multicast_all: bit(19),
             merge: bit(20),
-            linger: None,
+            lingers: bit(14),
             user_timeout: input.u32()?,
             window_clamp: input.u32()?,
             not_sent_low_water: input.u32()?,
@@ -466,8 +477,7 @@ impl Options {
             fin_timeout: input.i32()?,
             ..Self::default()
         };
-        let linger = input.u16()?;
-        options.linger = bit(14).then_some(linger);
+        options.linger_seconds = input.u16()?;
         options.keep_idle = input.u16()?;
         options.keep_interval = input.u16()?;
         options.max_segment = input.u16()?;

@@ -33,7 +33,8 @@ fn options() -> impl Strategy<Value = Options> {
         |(no_delay, v6_only, linger, keep_idle, timeout, tos)| Options {
             no_delay,
             v6_only,
-            linger,
+            lingers: linger.is_some(),
+            linger_seconds: linger.unwrap_or(3),
             keep_idle,
             user_timeout: timeout,
             tos,

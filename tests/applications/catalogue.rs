@@ -16,6 +16,7 @@ pub(crate) const ALL: &[&Application] = &[
     &HAPROXY,
     &CURL,
     &WGET,
+    &PING,
     &SSH,
     &IPERF,
     &REDIS,
@@ -32,7 +33,7 @@ pub(crate) const NGINX: Application = Application {
     name: "nginx",
     version: &["nginx", "-v"],
     way: Way::Library,
-    done: "daemon with workers of another user and a listener for each: files, proxy to a server on the LAN, keep-alive, load by `ab` and `wrk`, reload under a download, client's address in the log",
+    done: "daemon with workers of another user and a listener for each: files, proxy to a server on the LAN, keep-alive, load by `ab` from both hosts and by `wrk`, reload under a download, client's address in the log",
     result: WORKS,
 };
 
@@ -93,7 +94,7 @@ pub(crate) const CURL: Application = Application {
     name: "curl",
     version: &["curl", "--version"],
     way: Way::Library,
-    done: "download, upload, three at once, a range, refused, timed out, both addresses",
+    done: "download, upload, three at once, a range, refused, timed out, both addresses, the same by IPv6",
     result: WORKS,
 };
 
@@ -102,6 +103,14 @@ pub(crate) const WGET: Application = Application {
     version: &["wget", "--version"],
     way: Way::Library,
     done: "download, the rest of a download, refused",
+    result: WORKS,
+};
+
+pub(crate) const PING: Application = Application {
+    name: "ping",
+    version: &["ping", "-V"],
+    way: Way::Library,
+    done: "echoes by IPv4 and IPv6, and nobody's address",
     result: WORKS,
 };
 
@@ -125,7 +134,7 @@ pub(crate) const REDIS: Application = Application {
     name: "redis",
     version: &["redis-server", "--version"],
     way: Way::Library,
-    done: "daemon: `redis-benchmark` plain and pipelined, a replica on the other host with an equal digest",
+    done: "daemon: `redis-benchmark` plain and pipelined, and from the same host, a replica on the other host with an equal digest",
     result: WORKS,
 };
 

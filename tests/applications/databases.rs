@@ -31,8 +31,13 @@ fn redis_and_a_replica() {
             a.address()
         ));
         assert_eq!(report.matches("requests per second").count(), 5, "{report}");
+        let here = a.say(&format!(
+            "redis-benchmark -h {} -q -n 5000 -c 20 -t set,lrange_100",
+            a.address()
+        ));
+        assert!(here.contains("LRANGE_100"), "{here}");
         let piped = b.say(&format!(
-            "redis-benchmark -h {} -q -n 50000 -P 16 -c 20 -t set",
+            "redis-benchmark -h {} -q -n 20000 -P 16 -c 20 -t set",
             a.address()
         ));
         assert!(piped.contains("requests per second"), "{piped}");

@@ -105,6 +105,9 @@ fn nginx() {
             "the second request has the first one's connection"
         );
 
+        // From the same host, through the same service.
+        a.downloads(a, "8080/big", &big);
+        a.ab(a, "8080/", 500);
         b.ab(a, "8080/", 2000);
         b.ab(a, "8080/behind/", 500);
         let report = b.say(&format!("wrk -t 2 -c 20 -d 1s {url}"));

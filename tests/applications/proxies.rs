@@ -27,11 +27,12 @@ fn haproxy() {
         fs::hard_link(a.socket(), &inside).expect("link of the socket");
         let conf = format!(
             "global\n chroot {jail}\n daemon\n maxconn 1000\n user haproxy\n group haproxy\n pidfile {folder}/pid\n\
-             defaults\n mode http\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n\
+             defaults\n mode http\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n timeout check 10s\n\
              frontend web\n bind :8080\n default_backend two\n\
              backend two\n balance roundrobin\n option forwardfor\n option httpchk GET /\n\
-             option redispatch\n server one {at}:8081 check inter 200ms fall 2 rise 1\n\
-             server two {at}:8082 check inter 200ms fall 2 rise 1\n\
+             option redispatch\n default-server check inter 2s fastinter 500ms downinter 500ms fall 3 rise 1\n\
+             server one {at}:8081\n server two {at}:8082\n\
+             listen state\n bind :8091\n stats enable\n stats uri /\n\
              listen raw\n mode tcp\n bind :8090\n server one {at}:8082\n",
             folder = folder.display(),
             jail = jail.display(),
@@ -52,11 +53,18 @@ fn haproxy() {
             format!("8082: {} for None\n", a.address())
         );
         b.ab(a, "8080/", 500);
+        let is = |state: &str| {
+            wait_for("the word of a health check", SOON, || {
+                let table = b.curl(a, "8091/;csv");
+                let first = table.lines().find(|line| line.starts_with("two,one,"))?;
+                first.contains(&format!(",{state},")).then_some(())
+            });
+        };
         drop(first);
-        wait_for("the health check's word", SOON, || {
-            (answers(4) == BTreeSet::from([answer(8082)])).then_some(())
-        });
+        is("DOWN");
+        assert_eq!(answers(4), BTreeSet::from([answer(8082)]));
         let _first = behind(b, 8081);
+        is("UP");
         wait_for("the first server's return", SOON, || {
             (answers(4).len() == 2).then_some(())
         });

@@ -26,6 +26,7 @@ pub(crate) fn on_a_lan(application: &Application, case: impl FnOnce(&Site<'_>, &
     let lab = Lab::new();
     let (root, a, b) = (lab.host(), lab.host(), lab.host());
     let (lan, network) = Service::start_lan(&root, "10.147.20");
+    lan.assign_rfc4193(&network);
     let member = |host| {
         let options = ServiceOptions {
             for_every_user: true,
@@ -51,6 +52,11 @@ impl Site<'_> {
 
     pub(crate) fn host(&self) -> &Host {
         self.service.host()
+    }
+
+    /// The IPv6 address on the LAN, which comes a moment after the other.
+    pub(crate) fn ipv6_address(&self) -> String {
+        self.service.wait_ipv6_address(&self.network)
     }
 
     /// The service's socket for programs.

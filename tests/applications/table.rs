@@ -119,11 +119,16 @@ fn version(application: &Application) -> String {
     command.args(arguments);
     let output = run(command, Duration::from_secs(10));
     let text = output.stdout + &output.stderr;
-    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '.')
+    let numbers: Vec<&str> = text
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '.')
         .map(|word| word.trim_start_matches(|c: char| !c.is_ascii_digit()))
-        .find(|word| word.contains('.') && word.starts_with(|c: char| c.is_ascii_digit()))
+        .filter(|word| !word.is_empty())
+        .collect();
+    let dotted = numbers.iter().find(|number| number.contains('.'));
+    dotted
+        .or(numbers.first())
         .unwrap_or_else(|| panic!("no version in {text}"))
-        .to_owned()
+        .to_string()
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! curl and wget.
+//! curl, wget and ping.
 
-use crate::catalogue::{CURL, WGET};
+use crate::catalogue::{CURL, PING, WGET};
 use crate::site::{LIMIT, Site, digest, noise, on_a_lan, prints, same_file};
 use std::fs;
 use std::path::PathBuf;
@@ -50,6 +50,12 @@ fn curl() {
         let local =
             format!("curl -sS -f -m 50 -o /dev/null -w %{{remote_ip}}|%{{local_ip}} {url}/mine");
         assert_eq!(b.say(&local), format!("{}|{}", a.address(), b.address()));
+        let (there, here) = (a.ipv6_address(), b.ipv6_address());
+        let said = b.say(&format!(
+            "curl -g -sS -f -m 50 -o by-ipv6 -w %{{remote_ip}}|%{{local_ip}} http://[{there}]:8080/big"
+        ));
+        assert_eq!(said, format!("{there}|{here}"));
+        same_file(&b.path("by-ipv6"), &big);
     });
 }
 
@@ -69,5 +75,22 @@ fn wget() {
         let refused = run(refused, LIMIT);
         assert_eq!(refused.code, 4, "{refused:?}");
         assert!(refused.stderr.contains("Connection refused"), "{refused:?}");
+    });
+}
+
+#[test]
+fn ping() {
+    on_a_lan(&PING, |a, b| {
+        for address in [a.address(), &a.ipv6_address()] {
+            let said = b.say(&format!("ping -n -c 5 -i 0.2 -W 20 {address}"));
+            assert!(said.contains(" 5 received, 0% packet loss"), "{said}");
+            assert!(
+                said.contains(&format!(" from {address}: icmp_seq=1 ")),
+                "{said}"
+            );
+        }
+        let nobody = run(b.with("ping -n -c 1 -W 1 10.147.20.251"), LIMIT);
+        assert_eq!(nobody.code, 1, "{nobody:?}");
+        assert!(nobody.stdout.contains(" 0 received"), "{nobody:?}");
     });
 }

@@ -111,7 +111,7 @@ impl<'a> Service<'a> {
             sockets,
             daemon,
         };
-        wait_for("the control API", Duration::from_secs(10), || {
+        wait_for("the control API", Duration::from_secs(40), || {
             if let Some(status) = service.daemon.ended() {
                 panic!("the service ended with {status}:\n{}", service.daemon.log());
             }
@@ -296,7 +296,25 @@ impl<'a> Service<'a> {
     /// `program` in this host with its sockets on `network`.
     #[must_use]
     pub fn intercepted(&self, network: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = self.host.command("env");
+        self.with_library(self.host.command("env"), network, program)
+    }
+
+    /// The same as the user nobody, without any capability.
+    #[must_use]
+    pub fn intercepted_as_nobody(
+        &self,
+        network: &str,
+        program: impl AsRef<std::ffi::OsStr>,
+    ) -> Command {
+        self.with_library(self.host.command_as_nobody("env"), network, program)
+    }
+
+    fn with_library(
+        &self,
+        mut command: Command,
+        network: &str,
+        program: impl AsRef<std::ffi::OsStr>,
+    ) -> Command {
         command
             .arg(format!(
                 "LD_PRELOAD={}",

@@ -3,6 +3,9 @@ carries it, nor on the family of the address.
 
     groups.py server ADDRESS PORT            serves until it is ended
     groups.py client ADDRESS PORT [CASE…]    plays the cases, prints one JSON object: case -> trace
+    groups.py member OWN PORT                serves as a member of the group on the interface of OWN
+    groups.py asker OWN PORT                 asks the group through that interface until somebody answers, then everybody
+                                             of the subnet; prints who did
 
 The server answers each datagram by its first byte: "e" sends it back, "j" and "l" join and leave the group that follows
 on the interface that the request came in by, "m" sends the second word to the group and port that follow, "t" sends the
@@ -112,6 +115,39 @@ def server(address, port):
         elif kind == b"n":
             continue
         s.sendto(answer, peer)
+
+
+def member(own, port):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("0.0.0.0", port))
+    request = socket.inet_aton(GROUPS[socket.AF_INET]) + socket.inet_aton(own)
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
+    print("listening", flush=True)
+    while True:
+        data, peer = s.recvfrom(65536)
+        s.sendto(data, peer)
+
+
+def asker(own, port):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(1)
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(own))
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    answers = []
+    for to in (GROUPS[socket.AF_INET], own.rsplit(".", 1)[0] + ".255"):
+        for attempt in range(60):
+            question = b"%s %d" % (to.encode(), attempt)
+            s.sendto(question, (to, port))
+            data, source = question, None
+            try:
+                data, source = s.recvfrom(100)
+            except socket.timeout:
+                continue
+            # An answer to an earlier question may come late.
+            if data.startswith(to.encode()):
+                answers.append(source[0])
+                break
+    print(json.dumps(answers))
 
 
 # ---- the client's cases -----------------------------------------------------------------------
@@ -503,4 +539,4 @@ if __name__ == "__main__":
     role, address, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
     if len(sys.argv) > 4:
         CASES = {title: CASES[title] for title in sys.argv[4:]}
-    server(address, port) if role == "server" else client((address, port))
+    {"server": server, "member": member, "asker": asker}.get(role, lambda a, p: client((a, p)))(address, port)

@@ -5,6 +5,10 @@
     launch.py alarm PORT            a signal handler runs while accept and connect wait
     launch.py again PORT            listens on one port again and again, then no longer, and waits
     launch.py registered PORT HOST  connects a socket that two epoll instances know already
+    launch.py echo PORT             sends every datagram back, after the sender's address
+    launch.py calls PORT HOST       asks that one with each of the calls that there are
+    launch.py orphan PORT           waits in accept, and says how that ended
+    launch.py forks PORT COUNT      COUNT processes, each with a listener of its own and a connection to it
     launch.py graceful PORT         ends with status 3 on SIGTERM while accept waits
 """
 import errno
@@ -119,12 +123,93 @@ def registered(port):
     print(os.wait()[1], flush=True)
 
 
+def echo(port):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("", port))
+    print("listening", flush=True)
+    while True:
+        data, peer = s.recvfrom(65535)
+        s.sendto(data if len(data) > 1000 else b"%s %s" % (data, peer[0].encode()), peer)
+
+
+def calls(port):
+    server = (sys.argv[3], port)
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(10)
+    s.connect(server)
+    s.send(b"one")
+    print("write", s.recv(100).decode())
+    free = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    free.settimeout(10)
+    free.sendto(b"two", server)
+    data, peer = free.recvfrom(100)
+    print("sendto", data.decode() if peer == server else peer)
+    free.sendmsg([b"th", b"ree"], [], 0, server)
+    data, _, flags, peer = free.recvmsg(100)
+    print("sendmsg", data.decode() if (peer, flags) == (server, 0) else (peer, flags))
+    free.sendto(b"four", server)
+    print("recv", free.recv(100).decode())
+    free.sendto(b"five", server)
+    data, _, flags, _ = free.recvmsg(2)
+    print("cut", data.decode(), flags == socket.MSG_TRUNC)
+    free.sendto(b"", server)
+    print("empty", free.recvfrom(100)[0].decode())
+    free.sendto(bytes(60000), server)
+    print("large", len(free.recvfrom(65535)[0]))
+    free.setblocking(False)
+    try:
+        free.recvfrom(100)
+    except BlockingIOError:
+        print("nothing", True)
+    # Nobody is there: a connected socket hears of it, and goes on.
+    s.connect((sys.argv[3], port + 1))
+    s.send(b"x")
+    try:
+        print(s.recvfrom(100))
+    except ConnectionRefusedError:
+        print("refused", True)
+    s.connect(server)
+    s.send(b"six")
+    print("still", s.recv(100).decode(), flush=True)
+
+
+def orphan(port):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    s = listener(port)
+    for call in (s.accept, socket.socket):
+        try:
+            call()
+        except OSError as error:
+            print("ended with", errno.errorcode[error.errno], flush=True)
+
+
+def forks(port, count):
+    """Every process has its own listener and its own thread that connects to it."""
+    children = []
+    for at in range(count):
+        child = os.fork()
+        if child == 0:
+            s = socket.socket()
+            s.bind((sys.argv[4], port + at))
+            s.listen()
+            caller = threading.Thread(target=lambda: socket.create_connection((sys.argv[4], port + at), 20).recv(100))
+            caller.start()
+            answer(s)
+            caller.join()
+            os._exit(0)
+        children.append(child)
+    print(sorted({os.waitpid(child, 0)[1] for child in children}), flush=True)
+
+
 def graceful(port):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
     listener(port).accept()
 
 
-if sys.argv[1] == "threads":
+if sys.argv[1] == "forks":
+    forks(int(sys.argv[2]), int(sys.argv[3]))
+elif sys.argv[1] == "threads":
     threads(int(sys.argv[2]), int(sys.argv[3]))
 else:
-    {"prefork": prefork, "alarm": alarm, "again": again, "registered": registered, "graceful": graceful}[sys.argv[1]](int(sys.argv[2]))
+    {"prefork": prefork, "alarm": alarm, "again": again, "registered": registered,
+     "echo": echo, "calls": calls, "orphan": orphan, "graceful": graceful}[sys.argv[1]](int(sys.argv[2]))

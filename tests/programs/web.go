@@ -2,6 +2,9 @@
 //
 //	web server ADDRESS        answers with the client's address and its own
 //	web client URL COUNT      COUNT requests, each on a connection of its own, ten at a time
+//	web child URL             one request, by a child
+//	web datagrams ADDRESS     answers each datagram with the address that it came from
+//	web ask ADDRESS COUNT     COUNT datagrams on a connected socket, as many on one that is not, and their answers
 package main
 
 import (
@@ -14,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 func main() {
@@ -23,6 +27,10 @@ func main() {
 		err = server(os.Args[2])
 	case "client":
 		err = client(os.Args[2], os.Args[3])
+	case "datagrams":
+		err = datagrams(os.Args[2])
+	case "ask":
+		err = ask(os.Args[2], os.Args[3])
 	case "child":
 		// fork and exec, the runtime's way.
 		command := exec.Command(os.Args[0], "client", os.Args[2], "1")
@@ -45,6 +53,72 @@ func server(address string) error {
 		peer, _, _ := net.SplitHostPort(r.RemoteAddr)
 		fmt.Fprintf(w, "%s to %v\n", peer, r.Context().Value(http.LocalAddrContextKey))
 	}))
+}
+
+func datagrams(address string) error {
+	socket, err := net.ListenPacket("udp", address)
+	if err != nil {
+		return err
+	}
+	fmt.Println("listening on", socket.LocalAddr())
+	buffer := make([]byte, 65536)
+	for {
+		n, from, err := socket.ReadFrom(buffer)
+		if err != nil {
+			return err
+		}
+		answer := fmt.Sprintf("%s for %v", buffer[:n], from)
+		if _, err := socket.WriteTo([]byte(answer), from); err != nil {
+			return err
+		}
+	}
+}
+
+// One question at a time; the address is nil on a connected socket.
+func ask(address, count string) error {
+	total, err := strconv.Atoi(count)
+	if err != nil {
+		return err
+	}
+	server, err := net.ResolveUDPAddr("udp", address)
+	if err != nil {
+		return err
+	}
+	connected, err := net.DialUDP("udp", nil, server)
+	if err != nil {
+		return err
+	}
+	free, err := net.ListenPacket("udp", ":0")
+	if err != nil {
+		return err
+	}
+	buffer := make([]byte, 65536)
+	for i := 0; i < total; i++ {
+		connected.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := fmt.Fprintf(connected, "%d", i); err != nil {
+			return err
+		}
+		n, err := connected.Read(buffer)
+		if err != nil {
+			return err
+		}
+		if want := fmt.Sprintf("%d for %v", i, connected.LocalAddr()); string(buffer[:n]) != want {
+			return fmt.Errorf("%q, not %q", buffer[:n], want)
+		}
+		free.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := free.WriteTo([]byte(strconv.Itoa(i)), server); err != nil {
+			return err
+		}
+		n, from, err := free.ReadFrom(buffer)
+		if err != nil {
+			return err
+		}
+		if from.String() != server.String() || !strings.HasPrefix(string(buffer[:n]), fmt.Sprintf("%d for ", i)) {
+			return fmt.Errorf("%q from %v", buffer[:n], from)
+		}
+	}
+	fmt.Println(total, "answers for", connected.LocalAddr().(*net.UDPAddr).IP, "from", connected.RemoteAddr())
+	return nil
 }
 
 func client(url, count string) error {

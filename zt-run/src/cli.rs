@@ -124,7 +124,7 @@ pub(crate) struct Run {
         hide_env_values = true
     )]
     pub network: String,
-    /// The container's name
+    /// The container's name; without --hostname the LAN finds it as NAME.local
     #[arg(long)]
     pub name: Option<String>,
     /// Do not wait for the program: print its address and return
@@ -160,7 +160,7 @@ pub(crate) struct Run {
     /// Start this program instead of the image's
     #[arg(long, value_name = "PROGRAM")]
     pub entrypoint: Option<String>,
-    /// The container's host name
+    /// The container's host name; the LAN finds it as NAME.local
     #[arg(long, value_name = "NAME")]
     pub hostname: Option<String>,
     /// Mount the root of the container read-only

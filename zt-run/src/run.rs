@@ -211,7 +211,9 @@ async fn bring_up(
     let mut labels = program.labels.clone();
     labels.insert(names::ROLE.to_owned(), Role::Sidecar.to_string());
     let mut volumes = vec![(names::socket_volume(&name), names::SOCKET_DIR, false)];
-    let mut environment = Vec::new();
+    // Found on the LAN by the name that it has for itself.
+    let published = options.hostname.as_deref().unwrap_or(&name);
+    let mut environment = vec![format!("ZT_NAME={published}")];
     if let Some(lan) = &target.lan {
         volumes.push((names::lan_volume(lan), names::LAN_DIR, true));
         environment.push(format!("ZT_PLANET={}", names::PLANET));

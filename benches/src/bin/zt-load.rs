@@ -9,12 +9,13 @@
 //! zt-load accept PORT                           accepts and closes, one thread, for `open`
 //! zt-load open ADDRESS PORT COUNT WINDOW        connections accepted a second, WINDOW under way at a time
 //! zt-load hold ADDRESS PORT COUNT               opens COUNT connections and keeps them
+//! zt-load udp ADDRESS PORT SECONDS SIZE         datagrams as fast as they are taken: arrived a second, percent lost
 //! ```
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket};
 
 const BLOCK: usize = 128 << 10;
+
+static ARRIVED: AtomicU64 = AtomicU64::new(0);
 
 fn serve_one(mut stream: TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
@@ -43,6 +46,8 @@ fn serve_one(mut stream: TcpStream) -> std::io::Result<()> {
             }
             stream.write_all(&total.to_be_bytes())
         }
+        // How many datagrams have arrived since the last time.
+        b'U' => stream.write_all(&ARRIVED.swap(0, Ordering::Relaxed).to_be_bytes()),
         _ => {
             // Echo byte by byte until the client leaves.
             stream.write_all(&kind)?;
@@ -54,8 +59,19 @@ fn serve_one(mut stream: TcpStream) -> std::io::Result<()> {
     }
 }
 
+/// Counts what arrives.
+fn count_datagrams(socket: &UdpSocket) -> std::io::Result<()> {
+    let mut datagram = vec![0; 1 << 16];
+    loop {
+        socket.recv(&mut datagram)?;
+        ARRIVED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 fn serve(port: u16) -> std::io::Result<()> {
     let listener = TcpListener::bind(("0.0.0.0", port))?;
+    let datagrams = UdpSocket::bind(("0.0.0.0", port))?;
+    std::thread::spawn(move || count_datagrams(&datagrams));
     println!("listening");
     for stream in listener.incoming() {
         let stream = stream?;
@@ -219,6 +235,44 @@ fn hold(peer: (&str, u16), count: usize) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Asks the server how many datagrams have arrived.
+fn arrived(peer: (&str, u16)) -> std::io::Result<u64> {
+    let mut stream = TcpStream::connect(peer)?;
+    stream.write_all(b"U")?;
+    let mut count = [0; 8];
+    stream.read_exact(&mut count)?;
+    Ok(u64::from_be_bytes(count))
+}
+
+fn datagrams(peer: (&str, u16), seconds: u64, size: usize) -> std::io::Result<()> {
+    let socket = UdpSocket::bind(("0.0.0.0", 0))?;
+    socket.connect(peer)?;
+    let _ = arrived(peer)?;
+    let datagram = vec![0x5a; size];
+    let started = Instant::now();
+    let mut sent = 0_u64;
+    while started.elapsed() < Duration::from_secs(seconds) {
+        // A look at the clock costs a good part of a datagram.
+        for _ in 0..32 {
+            socket.send(&datagram)?;
+            sent += 1;
+        }
+    }
+    let took = started.elapsed().as_secs_f64();
+    let mut count = 0;
+    loop {
+        // What is on its way still arrives.
+        std::thread::sleep(Duration::from_millis(200));
+        match arrived(peer)? {
+            0 => break,
+            more => count += more,
+        }
+    }
+    let lost = 100.0 * (1.0 - count as f64 / sent as f64);
+    println!("{:.0} {lost:.2}", count as f64 / took);
+    Ok(())
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -235,6 +289,9 @@ fn main() -> ExitCode {
         }
         ["accept", p] => accept(port(p)),
         ["open", a, p, count, window] => open((a, port(p)), number(count), number(window) as usize),
+        ["udp", a, p, seconds, size] => {
+            datagrams((a, port(p)), number(seconds), number(size) as usize)
+        }
         ["hold", a, p, count] => hold((a, port(p)), number(count) as usize),
         _ => Err(std::io::Error::other(
             "see the head of zt-load.rs for the arguments",

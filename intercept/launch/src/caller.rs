@@ -8,16 +8,21 @@
 
 mod kernel;
 
+pub(crate) use kernel::connect_to;
+
 use std::cell::RefCell;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use zt_intercept::{Errno, Fd, Program};
+use zt_intercept::{Errno, Fd, Kernel as _, Program};
+use zt_socket_rpc::linux::{SO_RCVTIMEO_OLD, SO_SNDTIMEO_OLD, SOL_SOCKET};
 use zt_socket_rpc::table::{Entry, State};
+use zt_socket_rpc::{Id, Kind, Name};
 
 use crate::notify::Call;
+use crate::relay::{self, Relay};
 use crate::sockets::Socket;
 use crate::supervisor::Supervisor;
 use crate::target::Thread;
@@ -81,6 +86,12 @@ impl<'a> Caller<'a> {
         self.place.borrow().socket.name.is_none()
     }
 
+    /// The name of a connection.
+    pub(crate) fn connection(&self) -> Option<Name> {
+        let name = self.place.borrow().socket.name;
+        name.filter(|name| name.kind == Kind::Stream)
+    }
+
     /// Sends what fits.
     pub(crate) fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
         sys::send(self.open(self.socket())?, bytes)
@@ -142,7 +153,12 @@ impl<'a> Caller<'a> {
     }
 
     fn entry(&self, socket: &Socket) -> Option<Entry> {
-        self.supervisor.table()?.entry(socket.name?.id.tag())
+        self.entry_of(socket.name?.id)
+    }
+
+    /// What the service's table says.
+    pub(crate) fn entry_of(&self, id: Id) -> Option<Entry> {
+        self.supervisor.table()?.entry(id.tag())
     }
 
     /// Waits for events as a blocking call of the program does; zero after the time-out.
@@ -209,25 +225,133 @@ impl<'a> Caller<'a> {
                 .any(|(_, _, event)| event.events & libc::EPOLLET.cast_unsigned() != 0)
     }
 
-    /// Puts `from` at the program's number, where `before` was.
-    fn replace_over_there(
-        &self,
-        before: &Place,
-        from: &OwnedFd,
-        close_on_exec: bool,
-    ) -> Result<(), Errno> {
+    /// Puts `from` at the program's number.
+    fn replace_over_there(&self, from: Fd, close_on_exec: bool) -> Result<(), Errno> {
+        let before = self.place.borrow();
         let found = self
             .supervisor
             .instances
             .registrations(self.thread.process, before.inode);
         self.supervisor
             .listener
-            .put(self.call, from.as_raw_fd(), self.number, close_on_exec)?;
+            .put(self.call, from, self.number, close_on_exec)?;
         let old = before.fresh.as_ref().map(|fresh| fresh.as_raw_fd());
         let old = old.or_else(|| before.socket.fd());
         for (instance, number, event) in &found {
-            instance.move_registration(old, from.as_raw_fd(), *number, *event);
+            instance.move_registration(old, from, *number, *event);
         }
         Ok(())
+    }
+
+    /// Puts a datagram socket at the program's number, with a relay to the service's `channel`; or gives the one that is
+    /// there another relay, to another service.
+    fn replace_by_relay(&self, name: Name, channel: Fd, close_on_exec: bool) -> Result<(), Errno> {
+        let present = {
+            let place = self.place.borrow();
+            let is_relayed = place.socket.relay.is_some();
+            let copy = place.socket.copy.as_ref().filter(|_| is_relayed);
+            copy.map(|outlet| sys::duplicate(outlet.as_raw_fd()))
+                .transpose()?
+        };
+        let is_new = present.is_none();
+        let outlet = match present {
+            Some(outlet) => outlet,
+            None => {
+                let outlet = relay::outlet(self.is_nonblocking(channel)?)?;
+                for option in [SO_RCVTIMEO_OLD, SO_SNDTIMEO_OLD] {
+                    let mut time = [0; 16];
+                    sys::option(channel, SOL_SOCKET, option, &mut time)?;
+                    sys::set_option(outlet.as_raw_fd(), SOL_SOCKET, option, &time)?;
+                }
+                outlet
+            }
+        };
+        let inode = sys::inode(outlet.as_raw_fd())?;
+        let relay = Relay::start(self.supervisor, sys::duplicate(channel)?, name.id, &outlet)?;
+        let socket = Arc::new(Socket::datagram(name, outlet, relay));
+        socket.is_at(self.thread.process, self.number);
+        self.supervisor.know(inode, &socket);
+        if is_new {
+            let put = socket.copy.as_ref().map_or(Ok(()), |outlet| {
+                self.replace_over_there(outlet.as_raw_fd(), close_on_exec)
+            });
+            if put.is_err() {
+                self.supervisor.sockets.forget(inode);
+                return put;
+            }
+        }
+        sys::close(channel);
+        let before = self.place.replace(Place {
+            inode,
+            socket,
+            fresh: None,
+        });
+        if is_new {
+            self.supervisor.sockets.forget(before.inode);
+        }
+        self.follow_peer();
+        Ok(())
+    }
+
+    /// Connects the program's end of a datagram socket if the service says that it has a peer, or frees it.
+    pub(crate) fn follow_peer(&self) {
+        let socket = self.current();
+        if let Some(relay) = &socket.relay {
+            let peer = self.entry(&socket).and_then(|entry| entry.remote);
+            // Without it, a plain write fails.
+            let _ = relay.connect(peer.is_some());
+        }
+    }
+
+    /// What is at the program's number now.
+    pub(crate) fn current(&self) -> Arc<Socket> {
+        Arc::clone(&self.place.borrow().socket)
+    }
+
+    /// An error that waits on a datagram socket.
+    pub(crate) fn take_error(&self) -> Option<Errno> {
+        let socket = self.current();
+        socket.relay.as_ref()?.take_error()
+    }
+
+    /// Whether it is a datagram socket, of ours or undecided.
+    pub(crate) fn is_datagram(&self) -> bool {
+        let socket = self.current();
+        let mut kind = [0; 4];
+        socket.relay.is_some()
+            || (socket.name.is_none()
+                && socket.fd().is_some_and(|fd| {
+                    sys::option(fd, SOL_SOCKET, libc::SO_TYPE, &mut kind).is_ok()
+                        && i32::from_ne_bytes(kind) == libc::SOCK_DGRAM
+                }))
+    }
+
+    /// The program's end of what a number stands for: another file than [`Self::real`] for a datagram socket.
+    fn end(&self, fd: Fd) -> Option<Fd> {
+        match self.known(fd) {
+            Some(socket) if socket.relay.is_some() => {
+                socket.copy.as_ref().map(|copy| copy.as_raw_fd())
+            }
+            _ => self.real(fd),
+        }
+    }
+
+    /// Waits until a descriptor of the supervisor's is ready, as a blocking call of the program on its datagram socket.
+    pub(crate) fn wait_for_datagrams(
+        &self,
+        fd: Fd,
+        events: i16,
+        flags: i32,
+        limit: i32,
+    ) -> Result<(), Errno> {
+        let own = self.socket();
+        if flags & libc::MSG_DONTWAIT != 0 || self.is_nonblocking(own)? {
+            return Err(Errno(libc::EAGAIN));
+        }
+        let limit = self.end(own).and_then(|end| kernel::limit_of(end, limit));
+        match self.wait_as_program(fd, events, limit)? {
+            0 => Err(Errno(libc::EAGAIN)),
+            _ => Ok(()),
+        }
     }
 }

@@ -3,6 +3,9 @@
 //! A call on anything but the sockets that the supervisor knows is left to the kernel as soon as that is known. The kernel then reads the
 //! arguments again, so another thread of the program may show it other ones: the program deceives only itself.
 
+mod datagrams;
+mod options;
+
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::sync::Arc;
 
@@ -18,21 +21,19 @@ use crate::{sweep, sys};
 
 /// Longest address and option value that are read; the kernel's own limits are about the same.
 const LONGEST: i32 = 128;
-/// What goes out with a connect at most.
-const FIRST_PIECE: usize = 16 << 10;
 
 /// Answers one call.
 pub(crate) fn answer(supervisor: &Arc<Supervisor>, call: &Call) -> Answer {
     match call.number {
         libc::SYS_socket => make_socket(supervisor, call),
-        libc::SYS_connect => with_address(supervisor, call, |caller, address| {
-            let outcome = caller.program().connect(caller.socket(), address);
-            decided(supervisor, call, "connect", &caller, outcome)
-        }),
+        libc::SYS_connect => connect(supervisor, call),
         libc::SYS_bind => with_address(supervisor, call, |caller, address| {
             // A port that the program has given up must be free.
             sweep::sweep(supervisor);
             let outcome = caller.program().bind(caller.socket(), address);
+            if matches!(outcome, Outcome::PassThrough(_)) && caller.is_datagram() {
+                caller.let_go();
+            }
             end(supervisor, call, "bind", outcome, Answer::Value)
         }),
         libc::SYS_listen => with_socket(supervisor, call, |caller| {
@@ -54,14 +55,17 @@ pub(crate) fn answer(supervisor: &Arc<Supervisor>, call: &Call) -> Answer {
             name(supervisor, call, "getpeername", outcome)
         }),
         libc::SYS_getsockopt => with_own(supervisor, call, |caller| {
-            get_option(supervisor, call, &caller)
+            options::get(supervisor, call, &caller)
         }),
         libc::SYS_setsockopt => with_own(supervisor, call, |caller| {
-            set_option(supervisor, call, &caller)
+            options::set(supervisor, call, &caller)
         }),
-        libc::SYS_sendto => fast_open(supervisor, call),
-        libc::SYS_recvfrom => with_own(supervisor, call, |caller| refuse_receive(call, &caller, 3)),
-        libc::SYS_recvmsg => with_own(supervisor, call, |caller| refuse_receive(call, &caller, 2)),
+        libc::SYS_sendto | libc::SYS_sendmsg | libc::SYS_sendmmsg => {
+            with_socket(supervisor, call, |caller| datagrams::send(call, &caller))
+        }
+        libc::SYS_recvfrom | libc::SYS_recvmsg | libc::SYS_recvmmsg => {
+            with_own(supervisor, call, |caller| datagrams::receive(call, &caller))
+        }
         libc::SYS_epoll_create1 => make_instance(supervisor, call, call.int(0)),
         // `epoll_create`, whose size means nothing but must not be zero.
         _ if call.int(0) > 0 => make_instance(supervisor, call, 0),
@@ -76,7 +80,7 @@ const MULTIPATH: i32 = 262;
 fn make_socket(supervisor: &Arc<Supervisor>, call: &Call) -> Answer {
     let (domain, kind, protocol) = (call.int(0), call.int(1), call.int(2));
     match protocol {
-        0 | libc::IPPROTO_TCP => {}
+        0 | libc::IPPROTO_TCP | libc::IPPROTO_UDP => {}
         // Programs have to do without where the kernel does.
         MULTIPATH => return Answer::Error(Errno(libc::EPROTONOSUPPORT)),
         _ => return Answer::Continue,
@@ -183,15 +187,35 @@ fn unreachable(supervisor: &Supervisor, call: &Call, errno: Errno) -> Answer {
     Answer::Continue
 }
 
-/// `connect`, `bind`.
+fn connect(supervisor: &Arc<Supervisor>, call: &Call) -> Answer {
+    let Some(address) = read_address(call, 1, 2) else {
+        return Answer::Continue;
+    };
+    with_socket(supervisor, call, |caller| {
+        if caller.current().relay.is_some() {
+            caller.program().adopt(caller.socket());
+        } else if !is_internet(&address) {
+            return Answer::Continue;
+        }
+        let outcome = caller.program().connect(caller.socket(), &address);
+        if matches!(outcome, Outcome::Done(_)) {
+            caller.follow_peer();
+        }
+        decided(supervisor, call, "connect", &caller, outcome)
+    })
+}
+
+/// `bind`.
 fn with_address(
     supervisor: &Arc<Supervisor>,
     call: &Call,
     operation: impl FnOnce(Caller<'_>, &[u8]) -> Answer,
 ) -> Answer {
     match read_address(call, 1, 2) {
-        Some(address) => with_socket(supervisor, call, |caller| operation(caller, &address)),
-        None => Answer::Continue,
+        Some(address) if is_internet(&address) => {
+            with_socket(supervisor, call, |caller| operation(caller, &address))
+        }
+        _ => Answer::Continue,
     }
 }
 
@@ -209,36 +233,21 @@ fn decided(
     end(supervisor, call, name, outcome, Answer::Value)
 }
 
-/// The internet address that two arguments tell of.
+/// The address that two arguments tell of.
 fn read_address(call: &Call, at: usize, len: usize) -> Option<Vec<u8>> {
     let len = call.int(len);
     if !(0..=LONGEST).contains(&len) {
         return None;
     }
-    let address = call
-        .memory
-        .read(call.pointer(at), len.unsigned_abs() as usize)?;
-    let family = u16::from_ne_bytes(*address.first_chunk()?);
-    matches!(family, AF_INET | AF_INET6).then_some(address)
+    call.memory
+        .read(call.pointer(at), len.unsigned_abs() as usize)
 }
 
-/// `sendto` with `MSG_FASTOPEN`: connects, then sends what fits. Without waiting: a program has to expect a part.
-fn fast_open(supervisor: &Arc<Supervisor>, call: &Call) -> Answer {
-    let Some(address) = read_address(call, 4, 5) else {
-        return Answer::Continue;
-    };
-    with_socket(supervisor, call, |caller| {
-        let outcome = caller.program().connect(caller.socket(), &address);
-        end(supervisor, call, "sendto", outcome, |_| {
-            let len = usize::try_from(call.pointer(2)).unwrap_or(usize::MAX);
-            of(call
-                .memory
-                .read(call.pointer(1), len.min(FIRST_PIECE))
-                .ok_or(Errno(libc::EFAULT))
-                .and_then(|bytes| caller.send(&bytes))
-                .map(|sent| sent as i32))
-        })
-    })
+fn is_internet(address: &[u8]) -> bool {
+    let family = address
+        .first_chunk()
+        .map(|family| u16::from_ne_bytes(*family));
+    matches!(family, Some(AF_INET | AF_INET6))
 }
 
 fn accept(supervisor: &Arc<Supervisor>, call: &Call, caller: &Caller<'_>, flags: i32) -> Answer {
@@ -257,7 +266,7 @@ fn accept(supervisor: &Arc<Supervisor>, call: &Call, caller: &Caller<'_>, flags:
         if let Some((inode, socket)) = &known {
             supervisor.know(*inode, socket);
         }
-        let put = put_address(call, &connection.peer).and_then(|()| {
+        let put = put_address(call, &connection.peer, (1, 2)).and_then(|()| {
             let close_on_exec = flags & libc::SOCK_CLOEXEC != 0;
             supervisor
                 .listener
@@ -281,13 +290,17 @@ fn name(
         if call.pointer(1) == 0 || call.pointer(2) == 0 {
             return Answer::Error(Errno(libc::EFAULT));
         }
-        of(put_address(call, &address).map(|()| 0))
+        of(put_address(call, &address, (1, 2)).map(|()| 0))
     })
 }
 
-/// Writes an address and its full length to the second and third argument, as the kernel does: cut to the buffer.
-fn put_address(call: &Call, address: &SockAddr) -> Result<(), Errno> {
-    let (buffer, len_at) = (call.pointer(1), call.pointer(2));
+/// Writes an address and its full length to two arguments, as the kernel does: cut to the buffer.
+fn put_address(
+    call: &Call,
+    address: &SockAddr,
+    (buffer, len_at): (usize, usize),
+) -> Result<(), Errno> {
+    let (buffer, len_at) = (call.pointer(buffer), call.pointer(len_at));
     if buffer == 0 {
         return Ok(());
     }
@@ -298,51 +311,6 @@ fn put_address(call: &Call, address: &SockAddr) -> Result<(), Errno> {
         .write(buffer, bytes.get(..room).unwrap_or(bytes))?;
     call.memory
         .write(len_at, &(bytes.len() as u32).to_ne_bytes())
-}
-
-fn get_option(supervisor: &Arc<Supervisor>, call: &Call, caller: &Caller<'_>) -> Answer {
-    let outcome = caller
-        .program()
-        .get_option(caller.socket(), call.int(1), call.int(2));
-    end(supervisor, call, "getsockopt", outcome, |value| {
-        let put = || {
-            let room = call
-                .memory
-                .read_int(call.pointer(4))
-                .ok_or(Errno(libc::EFAULT))?;
-            let room = usize::try_from(room).map_err(|_| Errno(libc::EINVAL))?;
-            let bytes = value.as_bytes();
-            let bytes = bytes.get(..room).unwrap_or(bytes);
-            call.memory.write(call.pointer(3), bytes)?;
-            call.memory
-                .write(call.pointer(4), &(bytes.len() as u32).to_ne_bytes())
-        };
-        of(put().map(|()| 0))
-    })
-}
-
-fn set_option(supervisor: &Arc<Supervisor>, call: &Call, caller: &Caller<'_>) -> Answer {
-    let len = call.int(4);
-    if len < 0 {
-        return Answer::Continue;
-    }
-    let len = len.min(LONGEST).unsigned_abs() as usize;
-    let value = call.memory.read(call.pointer(3), len);
-    let outcome =
-        caller
-            .program()
-            .set_option(caller.socket(), call.int(1), call.int(2), value.as_deref());
-    end(supervisor, call, "setsockopt", outcome, Answer::Value)
-}
-
-fn refuse_receive(call: &Call, caller: &Caller<'_>, flags: usize) -> Answer {
-    match caller
-        .program()
-        .refuses_receive(caller.socket(), call.int(flags))
-    {
-        Some(errno) => Answer::Error(errno),
-        None => Answer::Continue,
-    }
 }
 
 fn of(result: Result<i32, Errno>) -> Answer {

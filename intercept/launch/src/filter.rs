@@ -6,7 +6,7 @@
 use libc::{
     AF_INET, AF_INET6, BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K,
     BPF_LD, BPF_RET, BPF_W, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_USER_NOTIF,
-    SOCK_STREAM, c_long, sock_filter,
+    SOCK_DGRAM, SOCK_STREAM, c_long, sock_filter,
 };
 use zt_intercept::receive::MSG_ERRQUEUE;
 use zt_intercept::send::MSG_FASTOPEN;
@@ -21,6 +21,10 @@ const TRAPPED: &[c_long] = &[
     libc::SYS_accept4,
     libc::SYS_getsockname,
     libc::SYS_getpeername,
+    // Whether these have an address is not in the registers.
+    libc::SYS_recvmsg,
+    libc::SYS_recvmmsg,
+    libc::SYS_sendmmsg,
     // Whoever makes an epoll instance may register a socket in it that is swapped later.
     #[cfg(target_arch = "x86_64")]
     libc::SYS_epoll_create,
@@ -51,6 +55,10 @@ mod native {
     /// `socket` of 32-bit ARM.
     pub(super) const FOREIGN_SOCKETS: [u32; 1] = [281];
 }
+
+/// The flags of the message that hands the filter over. `MSG_PROBE` means nothing to a Unix socket.
+pub(crate) const HAND_OVER: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | MSG_PROBE;
+const MSG_PROBE: i32 = 0x10;
 
 /// Option names that are looked at; the kernel's own are below.
 const OPTION_NAMES: i32 = 256;
@@ -84,10 +92,18 @@ pub(crate) fn program() -> Vec<sock_filter> {
         branch(&mut filter, number, options());
     }
     // A Unix socket would answer with stream data.
-    branch(&mut filter, libc::SYS_recvfrom, flagged(3, MSG_ERRQUEUE));
-    branch(&mut filter, libc::SYS_recvmsg, flagged(2, MSG_ERRQUEUE));
+    branch(
+        &mut filter,
+        libc::SYS_recvfrom,
+        [addressed(4), flagged(3, MSG_ERRQUEUE)].concat(),
+    );
     // The kernel would connect on its own network.
-    branch(&mut filter, libc::SYS_sendto, flagged(3, MSG_FASTOPEN));
+    branch(
+        &mut filter,
+        libc::SYS_sendto,
+        [addressed(4), flagged(3, MSG_FASTOPEN)].concat(),
+    );
+    branch(&mut filter, libc::SYS_sendmsg, unless_hand_over());
     filter.push(end(ALLOW));
     filter
 }
@@ -100,9 +116,10 @@ fn branch(filter: &mut Vec<sock_filter>, number: c_long, block: Vec<sock_filter>
 
 fn sockets() -> Vec<sock_filter> {
     let internet = [
-        unless(BPF_JEQ, SOCK_STREAM.cast_unsigned(), 1),
-        end(TRAP),
+        when(BPF_JEQ, SOCK_STREAM.cast_unsigned(), 2),
+        when(BPF_JEQ, SOCK_DGRAM.cast_unsigned(), 1),
         end(ALLOW),
+        end(TRAP),
     ];
     let mut block = vec![
         load(ARGUMENTS),
@@ -129,6 +146,23 @@ fn options() -> Vec<sock_filter> {
     }
     block.push(end(ALLOW));
     block
+}
+
+/// A trap if a pointer is not null; goes on otherwise.
+fn addressed(argument: u32) -> Vec<sock_filter> {
+    let halves = [ARGUMENTS + 8 * argument, ARGUMENTS + 8 * argument + 4];
+    let trap = |at| [load(at), when(BPF_JEQ, 0, 1), end(TRAP)];
+    halves.into_iter().flat_map(trap).collect()
+}
+
+/// A trap, but for the message that hands the filter over: nobody listens yet.
+fn unless_hand_over() -> Vec<sock_filter> {
+    vec![
+        load(ARGUMENTS + 8 * 2),
+        when(BPF_JEQ, HAND_OVER.cast_unsigned(), 1),
+        end(TRAP),
+        end(ALLOW),
+    ]
 }
 
 fn flagged(argument: u32, flag: i32) -> Vec<sock_filter> {
@@ -221,8 +255,6 @@ mod tests {
             libc::SYS_write,
             libc::SYS_sendto,
             libc::SYS_recvfrom,
-            libc::SYS_sendmsg,
-            libc::SYS_recvmsg,
             libc::SYS_close,
             libc::SYS_execve,
             libc::SYS_epoll_ctl,
@@ -238,6 +270,7 @@ mod tests {
         };
         assert_eq!(socket(AF_INET, SOCK_STREAM), TRAP);
         assert_eq!(socket(AF_INET6, SOCK_STREAM | libc::SOCK_CLOEXEC), TRAP);
+        assert_eq!(socket(AF_INET, SOCK_DGRAM | libc::SOCK_NONBLOCK), TRAP);
         assert_eq!(socket(AF_INET, libc::SOCK_RAW), ALLOW);
         assert_eq!(socket(libc::AF_UNIX, SOCK_STREAM), ALLOW);
         assert_eq!(socket(libc::AF_NETLINK, libc::SOCK_RAW), ALLOW);
@@ -263,9 +296,19 @@ mod tests {
     fn flags_that_need_a_look_are_trapped() {
         let flags = MSG_ERRQUEUE as u64 | 0x40;
         assert_eq!(native(libc::SYS_recvfrom, [3, 0, 0, flags, 0, 0]), TRAP);
-        assert_eq!(native(libc::SYS_recvmsg, [3, 0, flags, 0, 0, 0]), TRAP);
         let flags = MSG_FASTOPEN as u64;
         assert_eq!(native(libc::SYS_sendto, [3, 0, 0, flags, 0, 0]), TRAP);
+    }
+
+    #[test]
+    fn addresses_are_trapped() {
+        for number in [libc::SYS_sendto, libc::SYS_recvfrom] {
+            assert_eq!(native(number, [3, 1, 1, 0, 0x1000, 16]), TRAP);
+            assert_eq!(native(number, [3, 1, 1, 0, 0, 16]), ALLOW);
+        }
+        assert_eq!(native(libc::SYS_sendmsg, [3, 1, 0, 0, 0, 0]), TRAP);
+        let hand_over = [3, 1, HAND_OVER as u64, 0, 0, 0];
+        assert_eq!(native(libc::SYS_sendmsg, hand_over), ALLOW);
     }
 
     #[test]

@@ -1,14 +1,20 @@
 //! The memory of a thread that waits in a trapped call.
 //!
-//! By `/proc/<thread>/mem`, which the kernel allows where it allows `process_vm_readv`, but which no usual container's
-//! filter refuses. It is opened once a call: what is open stays with the memory of that moment, and an `exec` gives the
-//! thread another one.
+//! By `process_vm_readv` and `process_vm_writev`, one system call each; where a container's filter refuses those, by
+//! `/proc/<thread>/mem`, which is under the kernel's same rule and which no filter knows. That is opened once a call: what
+//! is open stays with the memory of that moment, and an `exec` gives the thread another one.
 
 use std::cell::OnceCell;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use zt_intercept::Errno;
+
+use crate::sys;
+
+/// Whether the system calls were refused once.
+static IS_REFUSED: AtomicBool = AtomicBool::new(false);
 
 /// One thread's memory, as long as a call takes.
 #[derive(Debug)]
@@ -37,23 +43,41 @@ impl Memory {
     /// Exactly `len` bytes; `None` where the kernel would say `EFAULT`.
     pub(crate) fn read(&self, address: u64, len: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; len];
-        if len > 0 {
-            self.file()?.read_exact_at(&mut bytes, address).ok()?;
-        }
+        self.fill(address, &mut bytes)?;
         Some(bytes)
     }
 
     /// A C `int`.
     pub(crate) fn read_int(&self, address: u64) -> Option<i32> {
         let mut bytes = [0; size_of::<i32>()];
-        self.file()?.read_exact_at(&mut bytes, address).ok()?;
+        self.fill(address, &mut bytes)?;
         Some(i32::from_ne_bytes(bytes))
+    }
+
+    fn fill(&self, address: u64, bytes: &mut [u8]) -> Option<()> {
+        if bytes.is_empty() {
+            return Some(());
+        }
+        if !IS_REFUSED.load(Ordering::Relaxed) {
+            match sys::read_memory(self.thread, address, bytes) {
+                Err(Errno(libc::EPERM | libc::ENOSYS)) => IS_REFUSED.store(true, Ordering::Relaxed),
+                read => return (read == Ok(bytes.len())).then_some(()),
+            }
+        }
+        self.file()?.read_exact_at(bytes, address).ok()
     }
 
     /// Fails with `EFAULT` as the kernel would.
     pub(crate) fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
         if bytes.is_empty() {
             return Ok(());
+        }
+        if !IS_REFUSED.load(Ordering::Relaxed) {
+            match sys::write_memory(self.thread, address, bytes) {
+                Err(Errno(libc::EPERM | libc::ENOSYS)) => IS_REFUSED.store(true, Ordering::Relaxed),
+                Ok(len) if len == bytes.len() => return Ok(()),
+                _ => return Err(Errno(libc::EFAULT)),
+            }
         }
         self.file()
             .and_then(|file| file.write_all_at(bytes, address).ok())
@@ -82,5 +106,10 @@ mod tests {
         assert_eq!(memory.read(8, 1), None);
         assert_eq!(memory.write(8, &[0]), Err(Errno(libc::EFAULT)));
         assert_eq!(memory.read(8, 0), Some(Vec::new()));
+        // The same, by the file.
+        let file = memory.file().expect("one's own memory");
+        let mut bytes = [0; 4];
+        file.read_exact_at(&mut bytes, address).expect("memory");
+        assert_eq!(i32::from_ne_bytes(bytes), 7);
     }
 }

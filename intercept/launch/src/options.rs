@@ -11,8 +11,8 @@ zt-launch - puts an unmodified program on a ZeroTier LAN
 usage: zt-launch [-v] PROGRAM [ARGUMENT…]
 
 For programs that libztintercept.so cannot reach: static ones, and programs in Go. Dynamically linked programs work
-too, but the library (LD_PRELOAD) costs less. PROGRAM and everything that it starts have their TCP connections to the
-LAN's addresses on the LAN, and their listeners on both networks.
+too, but the library (LD_PRELOAD) costs less. PROGRAM and everything that it starts have their connections and datagrams
+to the LAN's addresses on the LAN, and their listeners and UDP servers on both networks.
 
   -v           say what is put on the LAN, on standard error; twice: and what is not, and why
   -h, --help   this text
@@ -29,7 +29,8 @@ first: its own, 128 + the number of the signal that killed it, 127 when there is
 executed, and 125 when it cannot be put on the LAN.
 
 what differs from the LAN under the library: a connection that is reset with nothing unread ends as if it were closed; a
-receive on a listening socket waits. A program that changes its user without being executed anew leaves the LAN, and
+receive on a listening socket waits; `recv` and `read` on a connected UDP socket report ECONNRESET when its peer refuses.
+A program that changes its user without being executed anew leaves the LAN, and
 zt-launch says so.
 
 examples:

@@ -14,8 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use zt_intercept::Fd;
+use zt_socket_rpc::Name;
 use zt_socket_rpc::table::Table;
-use zt_socket_rpc::{Kind, Name};
+
+use crate::relay::Owner;
 
 /// A new connection may not be in the service's table yet.
 const NEW: Duration = Duration::from_secs(60);
@@ -29,6 +31,8 @@ pub(crate) struct Socket {
     pub(crate) name: Option<Name>,
     /// The supervisor's copy. None of connections.
     pub(crate) copy: Option<OwnedFd>,
+    /// What stands between a datagram socket and its service.
+    pub(crate) relay: Option<Owner>,
     /// What the operations remember of a connection.
     pub(crate) marks: AtomicU8,
     /// The failure of a connection has been told.
@@ -55,16 +59,29 @@ impl Socket {
         Self::new(None, Some(copy), 0)
     }
 
-    /// One half of a pair; its copy is kept if it is needed.
-    pub(crate) fn own(name: Name, copy: OwnedFd, marks: u8) -> Self {
-        let copy = (name.kind != Kind::Stream).then_some(copy);
-        Self::new(Some(name), copy, marks)
+    /// A datagram socket: the program's end.
+    pub(crate) fn datagram(name: Name, outlet: OwnedFd, relay: Owner) -> Self {
+        Self {
+            relay: Some(relay),
+            ..Self::new(Some(name), Some(outlet), 0)
+        }
+    }
+
+    /// A connection, of which there is no copy.
+    pub(crate) fn connection(name: Name, marks: u8) -> Self {
+        Self::new(Some(name), None, marks)
+    }
+
+    /// A half of a pair that is worked on later.
+    pub(crate) fn kept(name: Name, copy: OwnedFd) -> Self {
+        Self::new(Some(name), Some(copy), 0)
     }
 
     fn new(name: Option<Name>, copy: Option<OwnedFd>, marks: u8) -> Self {
         Self {
             name,
             copy,
+            relay: None,
             marks: AtomicU8::new(marks),
             is_told: AtomicBool::new(false),
             seen: AtomicU64::new(0),
@@ -72,9 +89,10 @@ impl Socket {
         }
     }
 
-    /// The number of the supervisor's copy.
+    /// The number that the operations work on: of the supervisor's copy, or of the service's framed half.
     pub(crate) fn fd(&self) -> Option<Fd> {
-        self.copy.as_ref().map(OwnedFd::as_raw_fd)
+        let channel = self.relay.as_ref().map(|relay| relay.channel.as_raw_fd());
+        channel.or_else(|| self.copy.as_ref().map(OwnedFd::as_raw_fd))
     }
 
     /// Notes where it is.
@@ -149,24 +167,22 @@ impl Socket {
 mod tests {
     use super::*;
     use std::os::unix::net::UnixStream;
-    use zt_socket_rpc::Id;
+    use zt_socket_rpc::{Id, Kind};
 
     fn half() -> OwnedFd {
         UnixStream::pair().expect("pair").0.into()
     }
 
-    fn name(kind: Kind) -> Name {
-        Name {
-            kind,
-            id: Id::from_bytes([7; Id::LEN]),
-        }
-    }
-
     #[test]
     fn a_connection_is_the_programs_to_close() {
-        assert!(Socket::own(name(Kind::Stream), half(), 0).copy.is_none());
-        assert!(Socket::own(name(Kind::Listener), half(), 0).copy.is_some());
-        assert!(Socket::native(half()).copy.is_some());
+        let name = Name {
+            kind: Kind::Stream,
+            id: Id::from_bytes([7; Id::LEN]),
+        };
+        let sockets = Sockets::default();
+        sockets.add(5, Arc::new(Socket::connection(name, 0)), None);
+        assert!(sockets.get(5).is_some_and(|socket| socket.fd().is_none()));
+        assert!(sockets.kept().is_empty());
     }
 
     #[test]

@@ -11,8 +11,9 @@ use std::process::{Child, Command};
 
 use zt_intercept::Errno;
 
+use crate::filter::{self, HAND_OVER};
 use crate::memory::Memory;
-use crate::{filter, sys, target};
+use crate::{sys, target};
 
 /// Why there is no program to supervise.
 #[derive(Debug)]
@@ -110,7 +111,7 @@ fn prepare(
     }
     match install(filter) {
         Ok(listener) => {
-            let sent = sys::send_message(channel, &[READY], &[listener]);
+            let sent = sys::send_message_with(channel, &[READY], &[listener], HAND_OVER);
             sys::close(listener);
             sent.map_err(|Errno(errno)| io::Error::from_raw_os_error(errno))
         }

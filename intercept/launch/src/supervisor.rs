@@ -11,10 +11,11 @@ use std::thread;
 
 use libc::c_void;
 use zt_intercept::{Errno, Fd, Hints, LanState, Registrations, Settings};
-use zt_socket_rpc::Name;
 use zt_socket_rpc::table::{TABLE_LEN, TABLE_WORDS, Table};
+use zt_socket_rpc::{Kind, Name};
 
 use crate::epoll::Instances;
+use crate::later::Later;
 use crate::log::Log;
 use crate::notify::Listener;
 use crate::sockets::{Socket, Sockets};
@@ -40,6 +41,7 @@ pub(crate) struct Supervisor {
     pub(crate) sockets: Sockets,
     pub(crate) instances: Instances,
     pub(crate) bell: Bell,
+    pub(crate) later: Later,
     /// A number of the supervisor's own that stands for the program's descriptor in the operations. They meet it beside
     /// numbers that are the supervisor's, so it must be none of those.
     pub(crate) handle: OwnedFd,
@@ -69,6 +71,7 @@ impl Supervisor {
             sockets: Sockets::default(),
             instances: Instances::default(),
             bell: Bell::new()?,
+            later: Later::default(),
             handle: sys::event()?,
             table: AtomicPtr::default(),
             mapping: Mutex::default(),
@@ -178,9 +181,14 @@ impl Supervisor {
             .get(2..len)
             .and_then(Name::from_path)
             .ok_or(Errno(libc::ENOTSOCK))?;
-        let mut marks = [0; 4];
-        sys::option(fd, libc::SOL_SOCKET, libc::SO_PRIORITY, &mut marks)?;
-        let socket = Socket::own(name, sys::duplicate(fd)?, marks[0]);
+        let socket = match name.kind {
+            Kind::Stream => {
+                let mut marks = [0; 4];
+                sys::option(fd, libc::SOL_SOCKET, libc::SO_PRIORITY, &mut marks)?;
+                Socket::connection(name, marks[0])
+            }
+            _ => Socket::kept(name, sys::duplicate(fd)?),
+        };
         Ok((sys::inode(fd)?, Arc::new(socket)))
     }
 

@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use zt_intercept::{Errno, Fd};
 
@@ -24,6 +24,8 @@ use crate::{sys, target};
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// While it makes none.
 const LAST_PAUSE: Duration = Duration::from_secs(2);
+/// Options that are due are told together.
+const SLACK: Duration = Duration::from_millis(100);
 /// A sweep takes at most this part of the time.
 const SHARE: u32 = 50;
 
@@ -72,14 +74,18 @@ pub(crate) fn run(supervisor: &Supervisor) {
     let bell = &supervisor.bell;
     let mut pause = FIRST_PAUSE;
     loop {
-        let started = std::time::Instant::now();
+        supervisor.later.tell_due(supervisor);
+        let started = Instant::now();
         let left = sweep(supervisor);
         pause = if bell.is_busy.swap(false, Ordering::AcqRel) {
             FIRST_PAUSE
         } else {
             (pause * 2).min(LAST_PAUSE)
         };
-        bell.wait((left > 0).then(|| pause.max(started.elapsed() * SHARE)));
+        let look = (left > 0).then(|| pause.max(started.elapsed() * SHARE));
+        let due = supervisor.later.due();
+        let due = due.map(|due| due.saturating_duration_since(Instant::now()) + SLACK);
+        bell.wait(look.into_iter().chain(due).min());
     }
 }
 

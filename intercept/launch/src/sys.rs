@@ -115,6 +115,59 @@ pub(crate) fn shut_sending(fd: Fd) -> Result<(), Errno> {
     checked(unsafe { libc::shutdown(fd, libc::SHUT_WR) }).map(drop)
 }
 
+/// Ends both directions.
+pub(crate) fn shut(fd: Fd) {
+    // SAFETY: no pointers.
+    unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+}
+
+/// Takes the error that waits on a socket.
+pub(crate) fn take_error(fd: Fd) {
+    let _ = option(fd, libc::SOL_SOCKET, libc::SO_ERROR, &mut [0; 4]);
+}
+
+/// Receives what is there.
+pub(crate) fn receive(fd: Fd, buffer: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: a writable buffer of the length given.
+    counted(unsafe {
+        libc::recv(
+            fd,
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            libc::MSG_DONTWAIT,
+        )
+    })
+}
+
+/// Receives what is there, and its sender's address.
+pub(crate) fn receive_from(
+    fd: Fd,
+    buffer: &mut [u8],
+    flags: c_int,
+    address: &mut Vec<u8>,
+) -> Result<usize, Errno> {
+    address.resize(110, 0);
+    let mut len = address.len() as socklen_t;
+    // SAFETY: writable buffers of the lengths given.
+    let received = counted(unsafe {
+        libc::recvfrom(
+            fd,
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            flags | libc::MSG_DONTWAIT,
+            address.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    })?;
+    address.truncate(len as usize);
+    Ok(received)
+}
+
+/// Whether nothing is left to be received.
+pub(crate) fn is_drained(fd: Fd) -> bool {
+    !matches!(peek(fd, &mut [0]), Ok(1..) | Err(Errno(libc::EAGAIN)))
+}
+
 pub(crate) fn send(fd: Fd, bytes: &[u8]) -> Result<usize, Errno> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: a readable buffer of the length given.
@@ -151,6 +204,22 @@ pub(crate) fn poll(fd: Fd, events: i16, timeout_ms: i32) -> Result<i16, Errno> {
     Ok(poll.revents)
 }
 
+/// One entry for [`poll_all`]; none for a negative number.
+pub(crate) fn entry(fd: Fd, events: i16) -> libc::pollfd {
+    libc::pollfd {
+        fd,
+        events,
+        revents: 0,
+    }
+}
+
+/// `poll` of several descriptors.
+pub(crate) fn poll_all(entries: &mut [libc::pollfd], timeout_ms: i32) -> Result<(), Errno> {
+    let count = entries.len() as libc::nfds_t;
+    // SAFETY: as many entries as are said.
+    checked(unsafe { libc::poll(entries.as_mut_ptr(), count, timeout_ms) }).map(drop)
+}
+
 /// `struct cmsghdr` with `SCM_RIGHTS` and room for the descriptors of one message.
 #[repr(C, align(8))]
 struct Rights {
@@ -177,6 +246,17 @@ impl Rights {
 
 /// Sends one message with descriptors attached; neither waits nor raises a signal.
 pub(crate) fn send_message(fd: Fd, message: &[u8], descriptors: &[Fd]) -> Result<(), Errno> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    send_message_with(fd, message, descriptors, flags)
+}
+
+/// The same, with flags.
+pub(crate) fn send_message_with(
+    fd: Fd,
+    message: &[u8],
+    descriptors: &[Fd],
+    flags: c_int,
+) -> Result<(), Errno> {
     let mut rights = Rights::new(descriptors).ok_or(Errno(libc::EINVAL))?;
     let mut part = libc::iovec {
         iov_base: message.as_ptr().cast_mut().cast(),
@@ -190,7 +270,6 @@ pub(crate) fn send_message(fd: Fd, message: &[u8], descriptors: &[Fd]) -> Result
         header.msg_control = (&raw mut rights).cast();
         header.msg_controllen = rights.header.cmsg_len as _;
     }
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: message and control data live through the call and are only read.
     counted(unsafe { libc::sendmsg(fd, &raw const header, flags) }).map(drop)
 }
@@ -343,6 +422,34 @@ pub(crate) fn clear_event(fd: Fd) {
 pub(crate) fn epoll_instance() -> Result<OwnedFd, Errno> {
     // SAFETY: numbers only.
     owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })
+}
+
+/// Reads memory of another process; how much could be read.
+pub(crate) fn read_memory(pid: i32, address: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
+    let local = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    let remote = libc::iovec {
+        iov_base: address as *mut c_void,
+        iov_len: buffer.len(),
+    };
+    // SAFETY: a writable buffer of the length given; the address is the other process's.
+    counted(unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) })
+}
+
+/// Writes memory of another process; how much could be written.
+pub(crate) fn write_memory(pid: i32, address: u64, bytes: &[u8]) -> Result<usize, Errno> {
+    let local = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    let remote = libc::iovec {
+        iov_base: address as *mut c_void,
+        iov_len: bytes.len(),
+    };
+    // SAFETY: a readable buffer of the length given; the address is the other process's.
+    counted(unsafe { libc::process_vm_writev(pid, &raw const local, 1, &raw const remote, 1, 0) })
 }
 
 /// How many descriptors another process may have.

@@ -43,7 +43,7 @@ impl Lazy {
 macro_rules! libc {
     ($( $name:ident ( $($argument:ident : $type:ty),* ) -> $result:ty = $missing:expr; )*) => {
         $(
-            #[allow(clippy::too_many_arguments, reason = "the C library's own signature")]
+            #[allow(clippy::too_many_arguments, clippy::unused_unit, reason = "the C library's own signature")]
             pub(crate) unsafe fn $name($($argument: $type),*) -> $result {
                 const NAME: &CStr = match CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
                     Ok(name) => name,

@@ -119,7 +119,10 @@ impl<K: Kernel> Program<'_, K> {
             }
             (_, State::Connected | State::Reset | State::Listening) => Err(Errno(EISCONN).into()),
             (Kind::Stream, State::Failed) => match self.take_error(fd, name.id) {
-                Some(errno) => Err(errno.into()),
+                Some(errno) => {
+                    self.mark(fd, Mark::ErrorTaken);
+                    Err(errno.into())
+                }
                 None => self.attempt(fd, &self.next_attempt(fd, &entry, to)?),
             },
             (_, State::Failed | State::Bound) => {

@@ -18,6 +18,7 @@ use crate::sockaddr::{SockAddr, encode};
 
 /// What an ICMP socket has to give for itself and a UDP socket has not.
 const UDP_HEADER: usize = 8;
+const ICMP_HEADER: usize = 8;
 /// `UDP_MAX_SEGMENTS`.
 const MAX_SEGMENTS: usize = 128;
 
@@ -190,7 +191,12 @@ impl<K: Kernel> Program<'_, K> {
             (None, State::Connected, Some(remote)) => remote,
             _ => return Err(Errno(EDESTADDRREQ)),
         };
-        if peer.port() == 0 && entry.kind == Kind::Datagram {
+        // A message without a port, or one of ICMP without a header.
+        let is_invalid = match entry.kind {
+            Kind::Datagram => peer.port() == 0,
+            _ => len < ICMP_HEADER,
+        };
+        if is_invalid {
             return Err(Errno(EINVAL));
         }
         let ports = if entry.kind == Kind::Datagram {

@@ -44,7 +44,10 @@ impl<K: Kernel> Program<'_, K> {
         let name = self.own(fd).ok_or(Reason::NotOurs)?;
         let entry = self.entry(name.id).ok_or(Errno(ENOTCONN))?;
         match (entry.state, entry.remote) {
-            (State::Connected, Some(remote)) => Ok(encode(remote, entry.family)),
+            // A peer without a port is none to Linux: that of an echo socket.
+            (State::Connected, Some(remote)) if remote.port() != 0 => {
+                Ok(encode(remote, entry.family))
+            }
             _ => Err(Errno(ENOTCONN).into()),
         }
     }

@@ -19,9 +19,15 @@ pub struct OptionAnswer {
 }
 
 impl OptionAnswer {
-    /// The value.
-    pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+    /// The value, cut to the program's buffer as the kernel does: numbers of `SOL_IP` that fit are given in one byte to
+    /// a buffer that is too small for an `int`.
+    pub fn cut_to(&self, level: i32, room: usize) -> &[u8] {
+        let value = self.bytes.get(..self.len).unwrap_or_default();
+        let room = match value {
+            [_, 0, 0, 0] if level == SOL_IP && (1..4).contains(&room) => 1,
+            _ => room,
+        };
+        value.get(..room).unwrap_or(value)
     }
 
     fn of(value: &[u8]) -> Self {
@@ -35,7 +41,8 @@ impl OptionAnswer {
         }
     }
 
-    fn int(value: i32) -> Self {
+    /// A number.
+    pub fn int(value: i32) -> Self {
         Self::of(&value.to_ne_bytes())
     }
 }
@@ -82,6 +89,12 @@ impl<K: Kernel> Program<'_, K> {
 
     fn get_own_option(&self, fd: Fd, own: Name, level: i32, name: i32) -> Step<OptionAnswer> {
         let entry = || self.entry(own.id).ok_or(Errno(ENOTCONN));
+        if !is_known_level(own.kind, level) {
+            return Err(match own.kind {
+                kind if kind.is_framed() => Reason::Native.into(),
+                _ => unknown_level(entry()?.family).into(),
+            });
+        }
         Ok(match (level, name) {
             (SOL_SOCKET, SO_TYPE) if own.kind == Kind::RawEcho => OptionAnswer::int(SOCK_RAW),
             (SOL_SOCKET, SO_TYPE) if own.kind.is_framed() => OptionAnswer::int(SOCK_DGRAM),
@@ -132,7 +145,7 @@ impl<K: Kernel> Program<'_, K> {
                 // In order with the one-way requests that set options.
                 let entry = self.entry_in_order(own.id).ok_or(Errno(ENOTCONN))?;
                 if level == SOL_IPV6 && entry.family == Family::V4 {
-                    return Err(Errno(ENOPROTOOPT).into());
+                    return Err(unknown_level(entry.family).into());
                 }
                 if (level, name) == (SOL_IP, IP_MULTICAST_IF) {
                     let interface = entry.options.multicast_interface;
@@ -172,6 +185,12 @@ impl<K: Kernel> Program<'_, K> {
             _ if is_of_groups(level, name) && own.kind.is_framed() => {
                 return self.set_own_group_option(own, level, name, value);
             }
+            (level, _) if !is_known_level(own.kind, level) => {
+                return Err(match own.kind {
+                    kind if kind.is_framed() => Reason::Native.into(),
+                    _ => Errno(ENOPROTOOPT).into(),
+                });
+            }
             _ => {}
         }
         // The errno is decided here; the service applies the same function to its own copy.
@@ -183,6 +202,10 @@ impl<K: Kernel> Program<'_, K> {
         if let Some(entry) = self.kernel.table().and_then(|table| table.entry(id.tag())) {
             if level == SOL_IPV6 && entry.family == Family::V4 {
                 return Err(Errno(ENOPROTOOPT).into());
+            }
+            // What is ours has a port, with which Linux lets nobody change it any more.
+            if (level, name) == (SOL_IPV6, IPV6_V6ONLY) {
+                return Err(Errno(EINVAL).into());
             }
             if entry.state == State::Failed || entry.state == State::Reset {
                 // Kept by Linux until the socket is closed, without any effect.
@@ -214,7 +237,6 @@ impl<K: Kernel> Program<'_, K> {
 /// Whether a Unix socket answers otherwise than TCP does. Everything else needs no look at the descriptor.
 pub fn is_interesting(level: i32, name: i32) -> bool {
     match level {
-        SOL_TCP | SOL_UDP | SOL_IP | SOL_IPV6 | SOL_RAW | SOL_ICMPV6 => true,
         SOL_SOCKET => matches!(
             name,
             SO_TYPE
@@ -238,8 +260,25 @@ pub fn is_interesting(level: i32, name: i32) -> bool {
                 | SO_DONTROUTE
                 | SO_PRIORITY
         ),
+        _ => true,
+    }
+}
+
+/// Whether a socket has options of this level.
+const fn is_known_level(kind: Kind, level: i32) -> bool {
+    match level {
+        SOL_SOCKET | SOL_TCP | SOL_IP | SOL_IPV6 => true,
+        SOL_UDP | SOL_RAW | SOL_ICMPV6 => kind.is_framed(),
         _ => false,
     }
+}
+
+/// What `getsockopt` says of a level that a socket does not have.
+const fn unknown_level(family: Family) -> Errno {
+    Errno(match family {
+        Family::V4 => EOPNOTSUPP,
+        Family::V6 => ENOPROTOOPT,
+    })
 }
 
 /// A plausible `struct tcp_info`: the state, and the fields that programs divide by.

@@ -3,7 +3,7 @@
 //! The data path itself is the kernel's: the hooks make the call first and come here only when it returned zero, failed
 //! with `ECONNRESET`, or was given a buffer for an address.
 
-use zt_socket_rpc::linux::{EAGAIN, ECONNRESET, ENOTCONN};
+use zt_socket_rpc::linux::{EAGAIN, ECONNRESET, ENOTCONN, EPIPE};
 use zt_socket_rpc::{Kind, State};
 
 use crate::Program;
@@ -19,11 +19,14 @@ impl<K: Kernel> Program<'_, K> {
         let id = self.own_stream(fd)?;
         let entry = self.entry(id);
         match entry.map(|entry| entry.state) {
+            // After the peer's own end a reset is one for writers only.
+            Some(State::Reset) if entry.is_some_and(|entry| entry.errno == EPIPE) => None,
             Some(State::Reset) if self.mark(fd, Mark::ErrorTaken) => {
                 entry.map(|entry| Errno(entry.errno))
             }
-            // The error was taken before: a socket that was never connected.
-            Some(State::Failed) => Some(Errno(ENOTCONN)),
+            // `connect` has told of the failure: a socket that was never connected. A failure that was told otherwise
+            // leaves one whose peer has ended.
+            Some(State::Failed) if self.has_mark(fd, Mark::ErrorTaken) => Some(Errno(ENOTCONN)),
             Some(State::Connected) | None
                 if self.is_cut_off(fd) && self.mark(fd, Mark::ErrorTaken) =>
             {
@@ -43,7 +46,7 @@ impl<K: Kernel> Program<'_, K> {
         match self.other_end(fd) {
             Some(other) => self
                 .entry(other)
-                .is_some_and(|other| other.options.linger == Some(0)),
+                .is_some_and(|other| other.options.linger() == Some(0)),
             None => self.kernel.table().map(|table| table.instance()) != self.answering_instance(),
         }
     }
@@ -52,12 +55,29 @@ impl<K: Kernel> Program<'_, K> {
     pub fn after_reset(&self, fd: Fd) -> Errno {
         let entry = self.own_stream(fd).and_then(|id| self.entry(id));
         match entry {
-            Some(entry) if matches!(entry.state, State::Reset | State::Failed) => {
+            Some(entry) if entry.state == State::Reset => {
                 self.mark(fd, Mark::ErrorTaken);
                 Errno(entry.errno)
             }
+            Some(entry) if entry.state == State::Failed => Errno(entry.errno),
             _ => Errno(ECONNRESET),
         }
+    }
+
+    /// A send failed with `EPIPE`: the errno to show. A Unix socket forgets why its peer is gone.
+    pub fn after_broken_pipe(&self, fd: Fd) -> Errno {
+        let pending = self
+            .own_stream(fd)
+            .and_then(|id| self.take_error(fd, id))
+            .or_else(|| self.after_end_of_file(fd));
+        pending
+            .filter(|&errno| errno != Errno(ENOTCONN))
+            .unwrap_or(Errno(EPIPE))
+    }
+
+    /// Whether a descriptor is a connection of ours.
+    pub fn is_stream(&self, fd: Fd) -> bool {
+        self.own_stream(fd).is_some()
     }
 
     /// The address that a receive has written into the program's buffer: true if it was the Unix name of one of our

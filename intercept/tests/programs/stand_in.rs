@@ -391,7 +391,7 @@ impl Service {
             Some(entry) if is_closed(from) => {
                 table.remove(from.id.tag());
                 drop(table);
-                if entry.options.linger == Some(0) {
+                if entry.options.linger() == Some(0) {
                     self.reset(to);
                 }
             }

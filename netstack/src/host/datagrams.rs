@@ -7,9 +7,10 @@ use super::sockets::EPHEMERAL;
 use crate::config::ListenAddr;
 use crate::event::HostEvent;
 use crate::link;
+use crate::names::RESOLVER;
 use crate::udp::{
-    Datagram, GroupError, Loss, Service, Sharing, Socket, Taken, UdpBindError, UdpConnectError,
-    UdpId, UdpInfo,
+    Datagram, GroupError, Held, Loss, Service, Sharing, Socket, Taken, UdpBindError,
+    UdpConnectError, UdpId, UdpInfo,
 };
 
 /// Groups of a socket (IP_MAX_MEMBERSHIPS of Linux).
@@ -54,6 +55,7 @@ impl Host {
             ip.is_unspecified()
                 || ip.is_multicast()
                 || self.routes.is_own(ip)
+                || ip == RESOLVER
                 || self.is_broadcast(ip)
         };
         if !local.ip.is_none_or(usable) {
@@ -136,22 +138,28 @@ impl Host {
             return 0;
         };
         let mut taken = 0;
-        while let Some((held, payload)) = socket.received.front() {
-            let datagram = Datagram {
-                from: held.from,
-                to: held.to,
-                ttl: held.ttl,
-                tos: held.tos,
-                cast: held.cast,
-                payload,
-            };
-            if take(datagram) == Taken::Later {
+        while let Some(waiting) = socket.received.front() {
+            if take(lent(waiting)) == Taken::Later {
                 break;
             }
             socket.received.pop();
             taken += 1;
         }
         taken
+    }
+
+    /// The datagrams that wait, oldest first, so that several can be taken in one go;
+    /// [`udp_consume`](Host::udp_consume) ends it.
+    pub fn udp_waiting(&self, id: UdpId) -> impl Iterator<Item = Datagram<'_>> {
+        let received = self.udp.get(id).map(|socket| socket.received.iter());
+        received.into_iter().flatten().map(lent)
+    }
+
+    /// Removes the oldest datagrams that wait.
+    pub fn udp_consume(&mut self, id: UdpId, count: usize) {
+        if let Some(socket) = self.udp.get_mut(id) {
+            (0..count).for_each(|_| socket.received.pop());
+        }
     }
 
     /// What there is to know about a socket, unless the owner closed it.
@@ -252,6 +260,17 @@ impl Host {
         if !self.events.contains(&HostEvent::GroupsChanged) {
             self.events.push_back(HostEvent::GroupsChanged);
         }
+    }
+}
+
+fn lent<'a>((held, payload): (&'a Held, &'a [u8])) -> Datagram<'a> {
+    Datagram {
+        from: held.from,
+        to: held.to,
+        ttl: held.ttl,
+        tos: held.tos,
+        cast: held.cast,
+        payload,
     }
 }
 

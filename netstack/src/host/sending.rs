@@ -12,6 +12,7 @@ use crate::event::HostEvent;
 use crate::fragment::Cut;
 use crate::held::Waiting;
 use crate::icmp;
+use crate::names::RESOLVER;
 use crate::neighbour::{Lookup, Mac};
 use crate::packet::{IpPacket, ethertype_of};
 use crate::route::Reach;
@@ -66,7 +67,7 @@ impl Host {
         if source.is_ipv4() != to.is_ipv4() {
             return Err(UdpSendError::Invalid);
         }
-        if !self.routes.is_own(source) {
+        if source != RESOLVER && !self.routes.is_own(source) {
             return Err(UdpSendError::AddrNotAvailable);
         }
         let usual = if to.ip().is_multicast() {

@@ -183,7 +183,11 @@ fn as_message(name: Name, kind: u16, answer: Answer) -> Answer {
         Answer::NotFound => Vec::new(),
         Answer::Message(_) | Answer::Failed => return answer,
     };
-    let code = if data.is_empty() { NO_SUCH_NAME } else { 0 };
+    // A name may lack one type and have another: that it does not exist at all is for others to conclude.
+    let code = match kind {
+        kind::PTR if data.is_empty() => NO_SUCH_NAME,
+        _ => 0,
+    };
     let record = |data| Record {
         name: name.clone(),
         ttl: ANSWER_TTL,

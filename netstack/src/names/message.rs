@@ -275,6 +275,23 @@ impl Message {
         out
     }
 
+    /// The answer to this question that says no more than how it went.
+    #[must_use]
+    pub fn refusal(&self, code: u16) -> Message {
+        Message {
+            id: self.id,
+            flags: Flags::LOOKED_UP.with_code(code),
+            questions: self.questions.clone(),
+            ..Message::default()
+        }
+    }
+
+    /// Whether it is a plain question, as a resolver sends it.
+    #[must_use]
+    pub fn is_question(&self) -> bool {
+        self.flags.is_plain_query() && self.questions.len() == 1
+    }
+
     /// All records but those that are only announced.
     pub(crate) fn into_records(self) -> impl Iterator<Item = Record> {
         self.answers.into_iter().chain(self.additionals)

@@ -78,11 +78,15 @@ impl<M> Ring<M> {
 
     /// The oldest entry.
     pub(crate) fn front(&self) -> Option<(&M, &[u8])> {
-        let entry = self.entries.front()?;
-        Some((
-            &entry.meta,
-            &self.bytes[entry.start..entry.start + entry.len],
-        ))
+        self.iter().next()
+    }
+
+    /// Every entry, oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&M, &[u8])> {
+        self.entries.iter().map(|entry| {
+            let bytes = &self.bytes[entry.start..entry.start + entry.len];
+            (&entry.meta, bytes)
+        })
     }
 
     /// Removes the oldest entry.

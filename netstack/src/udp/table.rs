@@ -8,6 +8,7 @@ use super::{Cast, Loss, Ring, Sharing, UdpId};
 use crate::config::ListenAddr;
 use crate::demux::{SecretHash, Tuple};
 use crate::fragment::Cut;
+use crate::names::RESOLVER;
 use crate::neighbour::Mac;
 
 /// Bytes that a queue of a socket holds unless told otherwise (net.core.rmem_default and wmem_default of Linux).
@@ -114,6 +115,11 @@ impl Socket {
     }
 
     fn conflicts(&self, local: ListenAddr, sharing: Sharing) -> bool {
+        // What is sent to the resolver's address goes to the resolver, whoever else has its port.
+        let apart = |local: &ListenAddr| local.ip == Some(RESOLVER);
+        if apart(&self.bound) != apart(&local) {
+            return false;
+        }
         let shared = self.sharing.reuse_address && sharing.reuse_address
             || self.sharing.reuse_port && sharing.reuse_port;
         !shared && self.bound.overlaps(&local)

@@ -215,3 +215,59 @@ fn sockets_that_share_a_port_share_the_senders() {
     }
     assert!(hits.iter().all(|hits| *hits > 5), "{hits:?}");
 }
+
+/// The address of the resolver is inside a host alone, and its port no other's affair.
+#[test]
+fn the_resolver_is_found_inside_its_host_and_not_on_the_link() {
+    use zt_netstack::names::RESOLVER;
+    let mut wire = Wire::new(2, 1, Conditions::default());
+    let sharing = Sharing::default();
+    let resolver = wire.udp_at(0, at(Some(RESOLVER), 53), sharing);
+    // A name server for the LAN beside it.
+    let server = wire.udp(0, 53);
+    let client = wire.udp(0, 0);
+    let elsewhere = wire.udp(1, 0);
+    wire.idle(Duration::from_millis(10));
+    wire.seen.clear();
+    let to = SocketAddr::new(RESOLVER, 53);
+    wire.send_udp(0, client, to, b"who").expect("sent");
+    let (from, question) = wire.received(0, resolver).remove(0);
+    assert_eq!((from.ip(), &question[..]), (RESOLVER, &b"who"[..]));
+    wire.send_udp(0, resolver, from, b"me").expect("sent");
+    assert_eq!(wire.received(0, client), [(to, b"me".to_vec())]);
+    wire.hosts[0].udp_connect(client, Some(to)).expect("a way");
+    wire.send_udp(0, client, to, b"again").expect("sent");
+    assert_eq!(wire.payloads(0, resolver), [b"again"]);
+    wire.idle(Duration::from_millis(10));
+    assert_eq!(wire.seen.len(), 0, "nothing on the link");
+    // What comes from the link with that address is not taken.
+    wire.send_udp(
+        1,
+        elsewhere,
+        SocketAddr::new(crate::wire::ip(0), 53),
+        b"hello",
+    )
+    .expect("sent");
+    wire.idle(Duration::from_millis(10));
+    let mut frame = wire
+        .seen
+        .iter()
+        .find(|frame| frame.ethertype == 0x0800)
+        .expect("a datagram")
+        .clone();
+    assert_eq!(wire.payloads(0, server), [b"hello"]);
+    frame.payload[16..20].copy_from_slice(&[169, 254, 53, 53]);
+    // Header and datagram with their sums: an absent one, and one made anew.
+    frame.payload[26..28].fill(0);
+    frame.payload[10..12].fill(0);
+    let sum: u32 = frame.payload[..20]
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
+        .sum();
+    let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
+    frame.payload[10..12].copy_from_slice(&sum.to_be_bytes());
+    wire.inject(frame);
+    wire.idle(Duration::from_millis(10));
+    assert_eq!(wire.payloads(0, resolver), Vec::<Vec<u8>>::new());
+    assert_eq!(wire.payloads(0, server), Vec::<Vec<u8>>::new());
+}

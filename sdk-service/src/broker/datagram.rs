@@ -4,6 +4,7 @@
 //! Towards the program a full pair stops the reading of both sources, whose own bounded queues then drop, as UDP does.
 //! Towards the network one frame that finds no room is kept, and the pair is not read on: the program's send waits.
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::OwnedFd;
@@ -17,6 +18,7 @@ use zt_socket_rpc::{
 };
 
 use super::budget::Lease;
+use super::burst::{self, Burst, Frame};
 use super::counters::Counters;
 use super::{descriptor, echo, native};
 
@@ -57,14 +59,12 @@ pub(super) struct Datagram {
     pub(super) kernel_ready: bool,
     /// The pair is full.
     pub(super) blocked: bool,
-    /// The host's socket is full.
-    pub(super) host_full: bool,
     pub(super) hung_up: bool,
     pub(super) queued: bool,
     /// A datagram of which more is to come, with its header.
     pub(super) corked: Option<Vec<u8>>,
-    /// A frame of the program that the host had no room for.
-    pub(super) unsent: Option<Vec<u8>>,
+    /// Frames of the program that the host had no room for.
+    pub(super) unsent: VecDeque<Vec<u8>>,
     /// A frame from the program's own network that the pair had no room for.
     pub(super) undelivered: Option<Vec<u8>>,
     pub(super) _lease: Lease,
@@ -78,6 +78,7 @@ pub(super) struct Means<'a> {
     pub(super) strays: &'a mut Vec<OwnedFd>,
     /// Room for one frame and a byte more.
     pub(super) scratch: &'a mut [u8],
+    pub(super) burst: &'a mut Burst,
     pub(super) now: Instant,
 }
 
@@ -101,7 +102,7 @@ impl Datagram {
         if self.hung_up {
             return match pulled {
                 true => Verdict::Again,
-                false if self.unsent.is_some() => Verdict::Idle,
+                false if !self.unsent.is_empty() => Verdict::Idle,
                 false => Verdict::Close,
             };
         }
@@ -115,17 +116,41 @@ impl Datagram {
 
     /// Program → network. Says whether there may be more at once.
     fn pull(&mut self, means: &mut Means<'_>) -> bool {
-        if let Some(frame) = self.unsent.take() {
-            self.host_full = false;
-            self.send(means, &frame);
+        while let Some(frame) = self.unsent.pop_front() {
+            if !self.send(means, &frame) {
+                self.unsent.push_front(frame);
+                return false;
+            }
         }
-        let scratch = std::mem::take(&mut means.scratch);
+        let burst = std::mem::take(means.burst);
+        let received = self.pull_burst(means, burst);
+        *means.burst = received;
+        self.readable && self.unsent.is_empty()
+    }
+
+    fn pull_burst(&mut self, means: &mut Means<'_>, mut burst: Burst) -> Burst {
         let mut left = TURN;
-        while self.readable && self.unsent.is_none() && left > 0 {
-            left -= 1;
-            match descriptor::read(&self.fd, scratch, means.strays) {
-                Ok(0) if self.ending => self.readable = false,
-                Ok(count) => self.send(means, scratch.get(..count).unwrap_or_default()),
+        while self.readable && self.unsent.is_empty() && left > 0 {
+            match burst.receive(&self.fd, means.strays) {
+                Ok(count) => {
+                    left = left.saturating_sub(count);
+                    for index in 0..count {
+                        let Some(frame) = burst.message(index) else {
+                            means.counters.malformed_frames += 1;
+                            continue;
+                        };
+                        // The end of what a program sends, which comes again and again.
+                        if frame.is_empty() && self.ending {
+                            self.readable = false;
+                            break;
+                        }
+                        if !self.unsent.is_empty() || !self.send(means, frame) {
+                            self.unsent.push_back(frame.to_vec());
+                        }
+                    }
+                    // There was no more, and what comes is told.
+                    self.readable &= count == burst::MOST;
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => self.readable = false,
                 Err(_) => {
@@ -134,26 +159,26 @@ impl Datagram {
                 }
             }
         }
-        means.scratch = scratch;
-        self.readable && self.unsent.is_none()
+        burst
     }
 
-    fn send(&mut self, means: &mut Means<'_>, frame: &[u8]) {
+    /// Sends one frame. Says whether the host had room for it.
+    fn send(&mut self, means: &mut Means<'_>, frame: &[u8]) -> bool {
         let parsed = DatagramHeader::parse(frame)
             .ok()
             .filter(|_| frame.len() <= MAX_FRAME);
         let Some((header, part)) = parsed else {
             means.counters.malformed_frames += 1;
-            return;
+            return true;
         };
         if header.more || self.corked.is_some() {
             self.gather(frame, part);
             if !header.more {
                 self.uncork(means);
             }
-            return;
+            return true;
         }
-        self.send_whole(means, frame, &header, part);
+        self.send_whole(means, &header, part)
     }
 
     /// Adds a part to a datagram; the first one's header holds for all. What is more than any datagram is left out, and
@@ -173,22 +198,29 @@ impl Datagram {
         let Some(frame) = self.corked.take() else {
             return;
         };
-        match DatagramHeader::parse(&frame) {
-            Ok((header, payload)) => self.send_whole(means, &frame, &header, payload),
-            Err(_) => means.counters.malformed_frames += 1,
+        let Ok((header, payload)) = DatagramHeader::parse(&frame) else {
+            means.counters.malformed_frames += 1;
+            return;
+        };
+        if !self.send_whole(means, &header, payload) {
+            let header = DatagramHeader {
+                more: false,
+                ..header
+            };
+            let frame = [&header.emit(), payload].concat();
+            self.unsent.push_back(frame);
         }
     }
 
     fn send_whole(
         &mut self,
         means: &mut Means<'_>,
-        frame: &[u8],
         header: &DatagramHeader,
         payload: &[u8],
-    ) {
+    ) -> bool {
         let Some(peer) = header.peer else {
             means.counters.malformed_frames += 1;
-            return;
+            return true;
         };
         if self.entry.errno != 0 {
             // It was reported, or waits in the pair as a frame.
@@ -210,13 +242,11 @@ impl Datagram {
                 self.send_to_both(means, header, peer, payload, sent);
             }
             (Reach::Lan | Reach::Both, _) => match self.give(means, header, peer, payload, true) {
-                Err(UdpSendError::WouldBlock) => {
-                    self.host_full = true;
-                    self.unsent = Some(frame.to_vec());
-                }
+                Err(UdpSendError::WouldBlock) => return false,
                 given => self.given(means, given),
             },
         }
+        true
     }
 
     /// What was sent for many may be refused by one network if the other takes it. Sockets here get it once: from the
@@ -333,7 +363,7 @@ impl Datagram {
         self.entry.errno = errno.raw_os_error();
         self.is_changed = true;
         // A full pair has something to read anyway.
-        let _ = push(&self.fd, &header, [&[], &[]]);
+        let _ = push(&self.fd, &header, &[]);
     }
 
     fn header(&self) -> DatagramHeader {
@@ -354,52 +384,69 @@ impl Datagram {
         if self.blocked || !self.host_ready {
             return false;
         }
+        if self.side == Some(Reach::Own) {
+            means.host.udp_receive(self.host, |_| Taken::Yes);
+        }
         let mut left = TURN;
-        let is_wanted = self.side != Some(Reach::Own);
-        let raw = (self.entry.kind == Kind::RawEcho).then_some(self.identifier);
-        let mut blocked = false;
-        let template = self.header();
-        let (host, counters) = (&mut *means.host, &mut *means.counters);
-        host.udp_receive(self.host, |datagram: Arrived<'_>| {
-            if left == 0 || blocked {
-                return Taken::Later;
+        while left > 0 {
+            let waiting: Vec<Arrived<'_>> = means
+                .host
+                .udp_waiting(self.host)
+                .take(left.min(burst::MOST))
+                .collect();
+            if waiting.is_empty() {
+                self.host_ready = false;
+                return false;
             }
-            left -= 1;
-            if !is_wanted {
-                return Taken::Yes;
-            }
-            let header = DatagramHeader {
-                peer: Some(datagram.from),
-                local: Some(datagram.to.ip()),
-                ttl: Some(datagram.ttl),
-                tos: Some(datagram.tos),
-                interface: LAN_INTERFACE,
-                ..template
-            };
-            let beginning = raw.and_then(|identifier| echo::Beginning::of(&datagram, identifier));
-            let pushed = match &beginning {
-                Some(beginning) => {
-                    let rest = datagram.payload.get(echo::Beginning::REPLACES..);
-                    let rest = rest.unwrap_or_default();
-                    push(&self.fd, &header, [beginning.as_bytes(), rest])
-                }
-                None => push(&self.fd, &header, [datagram.payload, &[]]),
-            };
-            match pushed {
+            let taken = match self.push_burst(&waiting) {
+                Ok(taken) => taken,
                 Err(Errno::AGAIN | Errno::NOBUFS) => {
-                    blocked = true;
-                    Taken::Later
+                    self.blocked = true;
+                    return false;
                 }
                 // Gone programs are heard of by the hang-up.
-                _ => {
-                    counters.datagrams_in += 1;
-                    Taken::Yes
-                }
-            }
-        });
-        self.blocked |= blocked;
-        self.host_ready = left == 0 || blocked;
-        left == 0
+                Err(_) => waiting.len(),
+            };
+            means.host.udp_consume(self.host, taken);
+            means.counters.datagrams_in += taken as u64;
+            left -= taken;
+        }
+        true
+    }
+
+    /// Puts datagrams of the LAN into the pair; how many it took.
+    fn push_burst(&self, waiting: &[Arrived<'_>]) -> Result<usize, Errno> {
+        let template = self.header();
+        let is_raw = self.entry.kind == Kind::RawEcho;
+        let beginnings: Vec<_> = waiting
+            .iter()
+            .filter(|_| is_raw)
+            .map(|datagram| echo::Beginning::of(datagram, self.identifier))
+            .collect();
+        let frames: Vec<Frame<'_>> = waiting
+            .iter()
+            .enumerate()
+            .map(|(index, datagram)| {
+                let header = DatagramHeader {
+                    peer: Some(datagram.from),
+                    local: Some(datagram.to.ip()),
+                    ttl: Some(datagram.ttl),
+                    tos: Some(datagram.tos),
+                    interface: LAN_INTERFACE,
+                    ..template
+                };
+                let payload = match beginnings.get(index) {
+                    Some(Some(beginning)) => {
+                        let rest = datagram.payload.get(echo::Beginning::REPLACES..);
+                        [beginning.as_bytes(), rest.unwrap_or_default()]
+                    }
+                    _ => [datagram.payload, &[]],
+                };
+                let header = header.emit();
+                Frame { header, payload }
+            })
+            .collect();
+        burst::send(&self.fd, &frames)
     }
 
     /// The program's own network → program.
@@ -434,7 +481,7 @@ impl Datagram {
                         ..self.header()
                     };
                     means.counters.datagrams_in_native += 1;
-                    let pushed = push(&self.fd, &header, [payload, &[]]);
+                    let pushed = push(&self.fd, &header, payload);
                     if let Err(Errno::AGAIN | Errno::NOBUFS) = pushed {
                         self.blocked = true;
                         self.undelivered = Some([&header.emit(), payload].concat());
@@ -493,11 +540,11 @@ fn send_options(
 }
 
 /// Puts one frame into a pair.
-fn push(fd: &OwnedFd, header: &DatagramHeader, payload: [&[u8]; 2]) -> Result<(), Errno> {
+fn push(fd: &OwnedFd, header: &DatagramHeader, payload: &[u8]) -> Result<(), Errno> {
     let header = header.emit();
     rustix::net::sendmsg(
         fd,
-        &[&header, payload[0], payload[1]].map(IoSlice::new),
+        &[&header[..], payload].map(IoSlice::new),
         &mut SendAncillaryBuffer::default(),
         SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
     )

@@ -1,5 +1,6 @@
 //! UDP sockets of programs: opened, connected, woken, closed.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
@@ -104,11 +105,10 @@ impl Broker {
             ending: false,
             host_ready: true,
             blocked: false,
-            host_full: false,
             hung_up: false,
             queued: false,
             corked: None,
-            unsent: None,
+            unsent: VecDeque::new(),
             undelivered: None,
             _lease: lease,
         });
@@ -312,6 +312,7 @@ impl Broker {
             counters: &mut self.counters,
             strays: &mut strays,
             scratch: &mut self.scratch,
+            burst: &mut self.burst,
             now: turn.now,
         };
         let verdict = act(socket, &mut means);

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -233,10 +234,20 @@ fn receive(
     let Ok(count) = usize::try_from(count) else {
         return Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO));
     };
+    // SAFETY: the kernel has filled the header, and every descriptor in it is new.
+    unsafe { take_descriptors(&header, descriptors) };
+    Ok((count, header.msg_flags))
+}
+
+/// Takes the descriptors that came with a message.
+///
+/// # Safety
+/// The kernel has filled the header's control buffer, and nobody has taken descriptors out of it.
+pub(super) unsafe fn take_descriptors(header: &libc::msghdr, descriptors: &mut Vec<OwnedFd>) {
     // SAFETY: the kernel filled `msg_control` with `msg_controllen` bytes of whole control messages,
     // aligned as `cmsghdr` is; the macros stay within them, and each descriptor is new and ours.
     unsafe {
-        let mut message = libc::CMSG_FIRSTHDR(&raw const header);
+        let mut message = libc::CMSG_FIRSTHDR(ptr::from_ref(header));
         while let Some(head) = message.as_ref() {
             if head.cmsg_level == libc::SOL_SOCKET && head.cmsg_type == libc::SCM_RIGHTS {
                 let length = head.cmsg_len.saturating_sub(libc::CMSG_LEN(0) as usize);
@@ -246,10 +257,9 @@ fn receive(
                         .map(|index| OwnedFd::from_raw_fd(first.add(index).read_unaligned())),
                 );
             }
-            message = libc::CMSG_NXTHDR(&raw const header, message);
+            message = libc::CMSG_NXTHDR(ptr::from_ref(header), message);
         }
     }
-    Ok((count, header.msg_flags))
 }
 
 /// Sends one message with at most one descriptor, without waiting and without a signal.

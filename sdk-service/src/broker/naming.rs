@@ -1,11 +1,13 @@
 //! Names: the sockets that multicast DNS and name servers need in the host, and the programs that wait for an answer.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use zt_netstack::names::{Answer, AskId, GROUPS, Letter, Name, Names, PORT, Question, Via};
+use zt_netstack::names::{
+    Answer, AskId, GROUPS, Letter, Message, Name, Names, PORT, Question, RESOLVER, Via,
+};
 use zt_netstack::{
     Host, Instant, IpCidr, ListenAddr, SendOptions, Sharing, Taken, UdpEvent, UdpId,
 };
@@ -15,6 +17,13 @@ use super::budget::Lease;
 use super::requests::reply;
 use super::{Broker, Turn};
 
+/// The port of name servers.
+const DNS: u16 = 53;
+/// Questions of programs that wait for their answers, of those that ask by datagrams.
+const MAX_DATAGRAMS: usize = 256;
+/// Codes of answers: the server has failed, or does not want to.
+const FAILED: u16 = 2;
+const REFUSED: u16 = 5;
 /// Hop limit of everything that multicast DNS sends (RFC 6762 §11).
 const TTL: u8 = 255;
 
@@ -38,7 +47,10 @@ pub(super) struct Naming {
     multicast: Option<UdpId>,
     /// On a port that is hard to guess.
     servers: Option<UdpId>,
+    /// Where programs ask that make DNS messages themselves.
+    resolver: Option<UdpId>,
     waiting: HashMap<AskId, Waiting>,
+    datagrams: HashMap<AskId, (SocketAddr, Message)>,
     /// As it was last told.
     published: Option<Name>,
 }
@@ -55,7 +67,9 @@ impl Naming {
             names: Names::new(seed),
             multicast: None,
             servers: None,
+            resolver: None,
             waiting: HashMap::new(),
+            datagrams: HashMap::new(),
             published: None,
         }
     }
@@ -87,19 +101,22 @@ impl Naming {
         if links.is_empty() {
             return;
         }
-        let bind = |host: &mut Host, port, shared| {
+        let bind = |host: &mut Host, ip, port, shared| {
             let sharing = Sharing {
                 reuse_address: shared,
                 reuse_port: shared,
             };
             // Taken by a program that does not share it: the names are that program's affair then.
-            host.udp_bind(ListenAddr { ip: None, port }, sharing).ok()
+            host.udp_bind(ListenAddr { ip, port }, sharing).ok()
         };
         if self.multicast.is_none() {
-            self.multicast = bind(host, PORT, true).map(|(id, _)| id);
+            self.multicast = bind(host, None, PORT, true).map(|(id, _)| id);
         }
         if self.servers.is_none() {
-            self.servers = bind(host, 0, false).map(|(id, _)| id);
+            self.servers = bind(host, None, 0, false).map(|(id, _)| id);
+        }
+        if self.resolver.is_none() {
+            self.resolver = bind(host, Some(RESOLVER), DNS, false).map(|(id, _)| id);
         }
         let Some(id) = self.multicast else { return };
         for group in GROUPS {
@@ -120,6 +137,10 @@ impl Naming {
         id: UdpId,
         event: UdpEvent,
     ) -> bool {
+        if self.resolver == Some(id) {
+            self.answer_datagrams(host, now, id);
+            return true;
+        }
         let is_multicast = self.multicast == Some(id);
         if !is_multicast && self.servers != Some(id) {
             return false;
@@ -171,7 +192,10 @@ impl Naming {
             }
         }
         while let Some((id, answer)) = self.names.poll_answer() {
-            if let Some(waiting) = self.waiting.remove(&id) {
+            if let Some((from, question)) = self.datagrams.remove(&id) {
+                let message = in_datagram(&question, answer);
+                self.say(host, now, from, &message);
+            } else if let Some(waiting) = self.waiting.remove(&id) {
                 reply(&waiting.connection, &in_reply(answer), None);
             }
         }
@@ -181,6 +205,43 @@ impl Naming {
                 Some(name) => tracing::info!(%name, "name published"),
                 None => tracing::info!("no name is published"),
             }
+        }
+    }
+
+    /// Takes the questions of programs that make DNS messages themselves. What is not looked up here is refused, so that
+    /// they ask the next of their name servers.
+    fn answer_datagrams(&mut self, host: &mut Host, now: Instant, id: UdpId) {
+        let mut questions = Vec::new();
+        host.udp_receive(id, |datagram| {
+            let message = Message::parse(datagram.payload).ok();
+            let question = message.filter(Message::is_question);
+            questions.extend(question.map(|question| (datagram.from, question)));
+            Taken::Yes
+        });
+        for (from, question) in questions {
+            let covered = question
+                .questions
+                .first()
+                .filter(|asked| self.names.covers(&asked.name));
+            match covered {
+                None => self.say(host, now, from, &question.refusal(REFUSED).to_bytes()),
+                Some(_) if self.datagrams.len() >= MAX_DATAGRAMS => {
+                    self.say(host, now, from, &question.refusal(FAILED).to_bytes());
+                }
+                Some(asked) => {
+                    let (name, kind) = (asked.name.clone(), asked.kind);
+                    let id = self.names.ask(now, Question::Records { name, kind });
+                    self.datagrams.insert(id, (from, question));
+                }
+            }
+        }
+        self.send(host, now);
+    }
+
+    fn say(&self, host: &mut Host, now: Instant, to: SocketAddr, message: &[u8]) {
+        let Some(id) = self.resolver else { return };
+        if let Err(error) = host.udp_send(now, id, None, to, message, SendOptions::default()) {
+            tracing::trace!(%to, %error, "an answer about a name was not sent");
         }
     }
 
@@ -261,6 +322,17 @@ fn in_reply(answer: Answer) -> Reply {
         _ => None,
     };
     found.unwrap_or(failed(Errno::NOENT))
+}
+
+/// The answer to a question that came as a DNS message.
+fn in_datagram(question: &Message, answer: Answer) -> Vec<u8> {
+    let Answer::Message(mut bytes) = answer else {
+        return question.refusal(FAILED).to_bytes();
+    };
+    for (to, from) in bytes.iter_mut().zip(question.id.to_be_bytes()) {
+        *to = from;
+    }
+    bytes
 }
 
 fn failed(errno: Errno) -> Reply {

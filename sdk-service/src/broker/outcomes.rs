@@ -87,7 +87,11 @@ impl Broker {
                 let Some(stream) = self.streams.get_mut(key) else {
                     return;
                 };
+                // After its own end the peer can only have refused what was sent to it.
+                let had_ended =
+                    stream.is_shut() || turn.host.flow(flow).is_some_and(|flow| flow.at_end());
                 let errno = match reason {
+                    ResetReason::Peer if had_ended => Errno::PIPE,
                     ResetReason::Peer => Errno::CONNRESET,
                     ResetReason::TimedOut => Errno::TIMEDOUT,
                     ResetReason::AddressGone => Errno::CONNABORTED,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
+use rustix::net::sockopt;
 use zt_netstack::ConnectError;
 use zt_socket_rpc::{
     Connect, Entry, Id, Kind as SocketKind, MAX_MESSAGE, Name, Reply, Request, SetOption, State,
@@ -170,6 +171,8 @@ impl Broker {
             None
         };
         let begun = match turn.budget.take(uid, 1 + usize::from(connect.wait)) {
+            // Linux asks the peer, which refuses.
+            Ok(_) if connect.remote.port() == 0 => Err(Errno::CONNREFUSED),
             Ok(lease) => match turn.host.connect(turn.now, connect.remote, connect.local) {
                 Ok(flow) => Ok((lease, flow)),
                 Err(error) => Err(connect_errno(error)),
@@ -209,6 +212,8 @@ impl Broker {
     /// Keeps a stream and watches its pair.
     pub(super) fn add_stream(&mut self, turn: &mut Turn<'_>, stream: Stream) {
         let key = self.streams.next_key();
+        // Urgent bytes are bytes like others on the LAN; unless inline, a Unix socket would lose them.
+        let _ = sockopt::set_socket_oobinline(&stream.fd, true);
         if let Err(error) =
             turn.poller
                 .add(&stream.fd, self.token(Kind::Stream, key), Interest::Edge)

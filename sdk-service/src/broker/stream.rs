@@ -123,6 +123,11 @@ impl Stream {
         self.input != Input::Open
     }
 
+    /// Whether the end of the peer's bytes was passed on.
+    pub(super) fn is_shut(&self) -> bool {
+        self.shut
+    }
+
     /// Moves bytes both ways for one turn.
     pub(super) fn run(&mut self, flow: &mut FlowRef<'_>, strays: &mut Vec<OwnedFd>) -> Verdict {
         let delivered = self.deliver(flow);
@@ -137,7 +142,7 @@ impl Stream {
         if self.hung_up && !self.readable {
             return match self.input {
                 Input::Reset => Verdict::Abort,
-                _ if self.entry.options.linger == Some(0) => Verdict::Abort,
+                _ if self.entry.options.linger() == Some(0) => Verdict::Abort,
                 _ => Verdict::Close,
             };
         }
@@ -176,7 +181,10 @@ impl Stream {
                 Ok(0) => {
                     self.readable = false;
                     self.input = Input::Finished;
-                    flow.finish();
+                    // A connection that ends with a reset has no end of file before it.
+                    if !(self.hung_up && self.entry.options.linger() == Some(0)) {
+                        flow.finish();
+                    }
                 }
                 Ok(count) => {
                     turn -= count;

@@ -483,7 +483,7 @@ fn closing_with_bytes_unread_is_a_reset_after_what_was_written() {
 fn linger_of_zero_is_a_reset() {
     let mut rig = Rig::new();
     let (connection, flow) = rig.connected_with(Options {
-        linger: Some(0),
+        lingers: true,
         ..Options::default()
     });
     drop(connection);

@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
+use zt_netstack::names::RESOLVER;
 use zt_netstack::{Buffers, Host, HostConfig, HostEvent, Route};
 use zt_protocol::inet::IpPrefix;
 use zt_protocol::node::Node;
@@ -110,7 +111,10 @@ impl Network {
             .iter()
             .map(|ip| prefix(&(ip.address(), ip.bits())))
             .collect();
-        let routes: Vec<Prefix> = self.prefixes().iter().map(prefix).collect();
+        // Not of the LAN, but to be found through it.
+        let resolver = (RESOLVER, 32);
+        let routes = self.prefixes();
+        let routes: Vec<Prefix> = [resolver].iter().chain(&routes).map(prefix).collect();
         self.broker.set_lan(&own, &routes);
         self.configure_names(now, status);
         self.groups_changed = true;

@@ -69,7 +69,7 @@ fn what_is_set_is_read_back_and_survives_encoding() {
     for (level, name, value) in cases {
         assert_eq!(get(&restored, level, name), value, "{level}/{name}");
     }
-    assert_eq!(restored.linger, Some(7));
+    assert_eq!(restored.linger(), Some(7));
 }
 
 #[test]
@@ -111,9 +111,9 @@ fn closing_with_a_zero_linger_is_told_apart_from_no_linger() {
     options
         .set(SOL_SOCKET, SO_LINGER, &[1, 0, 0, 0, 0, 0, 0, 0])
         .unwrap();
-    assert_eq!(options.linger, Some(0));
+    assert_eq!(options.linger(), Some(0));
     options.set(SOL_SOCKET, SO_LINGER, &[0; 8]).unwrap();
-    assert_eq!(options.linger, None);
+    assert_eq!(options.linger(), None);
 }
 
 #[test]

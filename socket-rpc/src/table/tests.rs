@@ -18,7 +18,7 @@ fn entry(port: u16) -> Entry {
         remote: Some("[fd00::2]:80".parse().unwrap()),
         options: Options {
             no_delay: true,
-            linger: Some(0),
+            lingers: true,
             ..Options::default()
         },
     }

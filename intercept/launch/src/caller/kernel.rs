@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use zt_intercept::kernel::{EpollEvent, POLLIN, Received, Waiting};
 use zt_intercept::{Errno, Fd, Kernel};
+use zt_socket_rpc::Kind;
 use zt_socket_rpc::linux::{
     AF_UNIX, SO_ERROR, SO_PRIORITY, SO_RCVTIMEO_OLD, SOCK_NONBLOCK, SOCK_SEQPACKET, SOL_SOCKET,
 };
@@ -21,7 +22,7 @@ use crate::{sys, target};
 const SUN_PATH: usize = 108;
 
 /// A `struct timeval` of the kernel's; zero is no limit.
-fn limit_of(fd: Fd, option: i32) -> Option<Duration> {
+pub(super) fn limit_of(fd: Fd, option: i32) -> Option<Duration> {
     let mut time = [0; 16];
     sys::option(fd, SOL_SOCKET, option, &mut time).ok()?;
     let (seconds, micros) = time.split_at(8);
@@ -40,13 +41,7 @@ impl Kernel for Caller<'_> {
     }
 
     fn connect_path(&self, path: &[u8]) -> Result<Fd, Errno> {
-        let fd = sys::socket(i32::from(AF_UNIX), SOCK_SEQPACKET | SOCK_NONBLOCK, 0)?;
-        let connected = connect_unix(fd, path);
-        if let Err(errno) = connected {
-            sys::close(fd);
-            return Err(errno);
-        }
-        Ok(fd)
+        connect_to(path)
     }
 
     fn close(&self, fd: Fd) {
@@ -91,6 +86,11 @@ impl Kernel for Caller<'_> {
     }
 
     fn option(&self, fd: Fd, level: i32, name: i32, value: &mut [u8]) -> Result<usize, Errno> {
+        if (level, name) == (SOL_SOCKET, SO_RCVTIMEO_OLD)
+            && let Some(end) = self.end(fd)
+        {
+            return sys::option(end, level, name, value);
+        }
         if let Some(socket) = self.known(fd)
             && socket.copy.is_none()
         {
@@ -200,7 +200,7 @@ impl Kernel for Caller<'_> {
     }
 
     fn is_nonblocking(&self, fd: Fd) -> Result<bool, Errno> {
-        let flags = match self.real(fd) {
+        let flags = match self.end(fd) {
             Some(fd) => sys::status_flags(fd),
             None => target::flags_of(self.call.thread, self.number),
         };
@@ -232,11 +232,14 @@ impl Kernel for Caller<'_> {
             return Err(Errno(libc::EBADF));
         }
         let (inode, socket) = self.supervisor.own_socket(from)?;
+        if let Some(name) = socket.name.filter(|name| name.kind == Kind::Datagram) {
+            return self.replace_by_relay(name, from, close_on_exec);
+        }
         socket.is_at(self.thread.process, self.number);
         // SAFETY: the operations have made it and give it away here; when this fails, they close it themselves.
         let from = unsafe { OwnedFd::from_raw_fd(from) };
         self.supervisor.know(inode, &socket);
-        let put = self.replace_over_there(&self.place.borrow(), &from, close_on_exec);
+        let put = self.replace_over_there(from.as_raw_fd(), close_on_exec);
         if put.is_err() {
             self.supervisor.sockets.forget(inode);
             let _ = from.into_raw_fd();
@@ -259,7 +262,7 @@ impl Kernel for Caller<'_> {
         }
     }
 
-    /// Never asked for: see [`Supervisor::registrations`].
+    /// Never asked for: see [`crate::supervisor::Supervisor::registrations`].
     fn epoll_control(&self, _: Fd, _: i32, _: Fd, _: EpollEvent) -> Result<(), Errno> {
         Err(Errno(libc::EBADF))
     }
@@ -303,6 +306,17 @@ fn put(buffer: &mut [u8], parts: &[&[u8]]) -> usize {
         *to = *from;
     }
     bytes.count()
+}
+
+/// A non-blocking `SEQPACKET` socket connected to a path.
+pub(crate) fn connect_to(path: &[u8]) -> Result<Fd, Errno> {
+    let fd = sys::socket(i32::from(AF_UNIX), SOCK_SEQPACKET | SOCK_NONBLOCK, 0)?;
+    let connected = connect_unix(fd, path);
+    if let Err(errno) = connected {
+        sys::close(fd);
+        return Err(errno);
+    }
+    Ok(fd)
 }
 
 /// Connects to a path; through a descriptor of its directory when it is too long for an address.

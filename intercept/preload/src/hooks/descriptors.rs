@@ -6,9 +6,11 @@
 use core::ffi::c_int;
 
 use super::interfaces;
+
 use crate::environment::is_active;
-use crate::next;
+use crate::next::{self, fail};
 use crate::process::program;
+use zt_intercept::Outcome;
 
 const F_DUPFD: c_int = 0;
 const F_DUPFD_CLOEXEC: c_int = 1030;
@@ -89,6 +91,20 @@ unsafe extern "C" fn ioctl(fd: c_int, request: usize, argument: usize) -> c_int 
     }
     if let Some(result) = interfaces::ioctl(fd, request, argument) {
         return result;
+    }
+    if is_active() && argument != 0 {
+        match program().queue(fd, request as u32) {
+            Outcome::Done(bytes) => {
+                // SAFETY: the program's promise: a place for an `int`.
+                unsafe {
+                    core::ptr::with_exposed_provenance_mut::<c_int>(argument)
+                        .write_unaligned(bytes);
+                }
+                return 0;
+            }
+            Outcome::Fail(errno) => return fail(errno),
+            Outcome::PassThrough(_) => {}
+        }
     }
     // SAFETY: the program's arguments.
     unsafe { next::ioctl(fd, request, argument) }

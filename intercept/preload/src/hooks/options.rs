@@ -3,7 +3,7 @@
 use core::ffi::c_int;
 
 use zt_intercept::{Errno, Outcome};
-use zt_socket_rpc::linux::EINVAL;
+use zt_socket_rpc::linux::{EFAULT, EINVAL};
 
 use super::{cut_to, input};
 use crate::environment::is_active;
@@ -21,14 +21,15 @@ unsafe extern "C" fn getsockopt(
     value: *mut u8,
     len: *mut u32,
 ) -> c_int {
-    if is_active() && !value.is_null() && !len.is_null() {
+    if is_active() {
         match log::outcome("getsockopt", fd, program().get_option(fd, level, name)) {
+            Outcome::Done(_) if value.is_null() || len.is_null() => return fail(Errno(EFAULT)),
             // SAFETY: the program's promise.
             Outcome::Done(answer) => unsafe {
                 if *len > i32::MAX as u32 {
                     return fail(Errno(EINVAL));
                 }
-                *len = cut_to(value, *len, answer.as_bytes()) as u32;
+                *len = cut_to(value, *len, answer.cut_to(level, *len as usize)) as u32;
                 return 0;
             },
             Outcome::Fail(errno) => return fail(errno),
@@ -50,8 +51,12 @@ unsafe extern "C" fn setsockopt(
     len: u32,
 ) -> c_int {
     if is_active() {
-        // SAFETY: the program's promise.
-        let bytes = unsafe { input(value, len) };
+        let bytes = match len {
+            // Negative: as good as too short.
+            0x8000_0000.. => Some(&[][..]),
+            // SAFETY: the program's promise.
+            _ => unsafe { input(value, len) },
+        };
         match log::outcome(
             "setsockopt",
             fd,

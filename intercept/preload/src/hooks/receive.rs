@@ -16,7 +16,9 @@ use crate::message::{BatchMessage, IoVec, MOST_MESSAGES, MessageHeader};
 use crate::next::{self, fail};
 use crate::process::program;
 
+const MSG_TRUNC: c_int = 0x20;
 const MSG_DONTWAIT: c_int = 0x40;
+const MSG_WAITALL: c_int = 0x100;
 const MSG_WAITFORONE: c_int = 0x10000;
 
 /// # Safety
@@ -95,6 +97,9 @@ unsafe extern "C" fn recv(fd: c_int, buffer: *mut u8, count: usize, flags: c_int
     }
     if let Some(errno) = refused(fd, flags) {
         return fail(errno) as isize;
+    }
+    if let Some(count) = discarded(fd, count, flags) {
+        return count;
     }
     // SAFETY: the program's arguments.
     let result = unsafe { next::recv(fd, buffer, count, flags) };
@@ -357,6 +362,34 @@ unsafe fn room(address: *mut u8, len: *mut u32) -> u32 {
     }
     // SAFETY: the caller's promise.
     unsafe { *len }
+}
+
+/// What `MSG_TRUNC` asks of a stream: bytes are taken out and go nowhere, for `recv`, which is where programs use it.
+#[inline(always)]
+fn discarded(fd: c_int, count: usize, flags: c_int) -> Option<isize> {
+    (flags & MSG_TRUNC != 0 && is_active() && program().is_stream(fd))
+        .then(|| discard(fd, count, flags & !MSG_TRUNC))
+}
+
+#[cold]
+fn discard(fd: c_int, count: usize, flags: c_int) -> isize {
+    let mut scrap = [0; 4096];
+    let mut taken = 0;
+    let mut flags = flags;
+    while taken < count {
+        let piece = scrap.len().min(count - taken);
+        // SAFETY: `piece` bytes of a buffer of our own.
+        let result = unsafe { next::recv(fd, scrap.as_mut_ptr(), piece, flags) };
+        match usize::try_from(result) {
+            Ok(0) | Err(_) if taken == 0 => return ended(fd, result, true),
+            Ok(0) | Err(_) => break,
+            Ok(more) => taken += more,
+        }
+        if flags & MSG_WAITALL == 0 {
+            flags |= MSG_DONTWAIT;
+        }
+    }
+    taken as isize
 }
 
 /// A receive that must not be made.

@@ -5,9 +5,10 @@
 
 use core::ffi::c_int;
 
-use zt_intercept::Outcome;
 use zt_intercept::send::MSG_FASTOPEN;
+use zt_intercept::{Errno, Outcome};
 use zt_socket_rpc::Id;
+use zt_socket_rpc::linux::EPIPE;
 
 use super::input;
 use crate::environment::is_active;
@@ -16,6 +17,8 @@ use crate::log;
 use crate::message::{BatchMessage, IoVec, MOST_MESSAGES, MessageHeader};
 use crate::next::{self, fail};
 use crate::process::program;
+
+const MSG_OOB: c_int = 1;
 
 /// # Safety
 /// As the C library's.
@@ -32,6 +35,7 @@ unsafe extern "C" fn sendto(
         // SAFETY: the program's arguments.
         return unsafe { next::sendto(fd, buffer, count, flags, address, len) };
     }
+    let flags = without_urgency(fd, flags);
     // SAFETY: the program's promise.
     let to = unsafe { input(address, len) };
     match log::outcome("sendto", fd, program().sender(fd, to)) {
@@ -49,7 +53,9 @@ unsafe extern "C" fn sendto(
         Outcome::Fail(errno) => return fail(errno) as isize,
         Outcome::PassThrough(_) if address.is_null() => {
             // SAFETY: the program's arguments.
-            return unsafe { next::sendto(fd, buffer, count, flags, address, len) };
+            return ended(fd, unsafe {
+                next::sendto(fd, buffer, count, flags, address, len)
+            });
         }
         Outcome::PassThrough(_) => {}
     }
@@ -75,9 +81,11 @@ unsafe extern "C" fn sendto(
     let result = unsafe { next::sendto(fd, buffer, count, flags, address, len) };
     if result < 0 && program().ignores_destination(fd, next::errno()) {
         // SAFETY: the program's arguments, without the destination.
-        return unsafe { next::sendto(fd, buffer, count, flags, core::ptr::null(), 0) };
+        return ended(fd, unsafe {
+            next::sendto(fd, buffer, count, flags, core::ptr::null(), 0)
+        });
     }
-    result
+    ended(fd, result)
 }
 
 /// # Safety
@@ -89,6 +97,7 @@ unsafe extern "C" fn sendmsg(fd: c_int, message: *const u8, flags: c_int) -> isi
         // SAFETY: the program's arguments.
         return unsafe { next::sendmsg(fd, message, flags) };
     }
+    let flags = without_urgency(fd, flags);
     // SAFETY: the program's promise: a `struct msghdr`.
     let (name, name_len) = unsafe { ((*header).name, (*header).name_len) };
     // SAFETY: the program's promise.
@@ -99,7 +108,7 @@ unsafe extern "C" fn sendmsg(fd: c_int, message: *const u8, flags: c_int) -> isi
         Outcome::Fail(errno) => return fail(errno) as isize,
         Outcome::PassThrough(_) if name.is_null() => {
             // SAFETY: the program's arguments.
-            return unsafe { next::sendmsg(fd, message, flags) };
+            return ended(fd, unsafe { next::sendmsg(fd, message, flags) });
         }
         Outcome::PassThrough(_) => {}
     }
@@ -116,9 +125,9 @@ unsafe extern "C" fn sendmsg(fd: c_int, message: *const u8, flags: c_int) -> isi
     let result = unsafe { next::sendmsg(fd, message, flags) };
     if result < 0 && program().ignores_destination(fd, next::errno()) {
         // SAFETY: as above.
-        return unsafe { send_without_name(fd, header, flags) };
+        return ended(fd, unsafe { send_without_name(fd, header, flags) });
     }
-    result
+    ended(fd, result)
 }
 
 /// # Safety
@@ -191,7 +200,7 @@ unsafe extern "C" fn write(fd: c_int, buffer: *const u8, count: usize) -> isize 
         // SAFETY: the program's promise.
         Some(id) => unsafe { send_plain(fd, id, buffer, count, 0) },
         // SAFETY: the program's arguments.
-        None => unsafe { next::write(fd, buffer, count) },
+        None => ended(fd, unsafe { next::write(fd, buffer, count) }),
     }
 }
 
@@ -202,8 +211,11 @@ unsafe extern "C" fn send(fd: c_int, buffer: *const u8, count: usize, flags: c_i
     match framed(fd) {
         // SAFETY: the program's promise.
         Some(id) => unsafe { send_plain(fd, id, buffer, count, flags) },
-        // SAFETY: the program's arguments.
-        None => unsafe { next::send(fd, buffer, count, flags) },
+        None => {
+            let flags = without_urgency(fd, flags);
+            // SAFETY: the program's arguments.
+            ended(fd, unsafe { next::send(fd, buffer, count, flags) })
+        }
     }
 }
 
@@ -213,13 +225,33 @@ unsafe extern "C" fn send(fd: c_int, buffer: *const u8, count: usize, flags: c_i
 unsafe extern "C" fn writev(fd: c_int, vector: *const u8, count: c_int) -> isize {
     let Some(id) = framed(fd) else {
         // SAFETY: the program's arguments.
-        return unsafe { next::writev(fd, vector, count) };
+        return ended(fd, unsafe { next::writev(fd, vector, count) });
     };
     let mut message = MessageHeader::new(&mut [], core::ptr::null_mut(), 0);
     message.vector = vector.cast_mut().cast();
     message.vector_len = usize::try_from(count).unwrap_or(usize::MAX);
     // SAFETY: the program's promise.
     unsafe { frame::send(fd, id, &message, 0) }
+}
+
+/// The flags of a send on a stream of ours: urgent bytes are bytes like others on the LAN, which a Unix socket would
+/// set apart.
+#[inline(always)]
+fn without_urgency(fd: c_int, flags: c_int) -> c_int {
+    if flags & MSG_OOB != 0 && is_active() && program().is_stream(fd) {
+        flags & !MSG_OOB
+    } else {
+        flags
+    }
+}
+
+/// The end of a send on what may be a stream of ours.
+#[inline(always)]
+fn ended(fd: c_int, result: isize) -> isize {
+    if result < 0 && is_active() && next::errno() == Errno(EPIPE) {
+        return fail(program().after_broken_pipe(fd)) as isize;
+    }
+    result
 }
 
 /// A send on a framed descriptor.

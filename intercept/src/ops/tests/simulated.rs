@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 
 use zt_socket_rpc::linux::*;
-use zt_socket_rpc::table::{TABLE_WORDS, Table, TableWriter};
+use zt_socket_rpc::table::{Interface, TABLE_WORDS, Table, TableWriter};
 use zt_socket_rpc::{Entry, Family, MAX_MESSAGE, Name, Prefix, Reply, Request};
 
 use crate::kernel::{EpollEvent, Errno, Fd, Kernel, POLLHUP, Received, Waiting};
@@ -125,6 +125,10 @@ impl Simulated {
         let mut writer = TableWriter::new(&self.table, 1);
         writer.set_lan(&[lan], &[lan]);
         writer.insert(name.id.tag(), entry).unwrap();
+    }
+
+    pub(super) fn publish_interface(&self, interface: &Interface) {
+        TableWriter::new(&self.table, 1).set_interface(interface);
     }
 
     pub(super) fn tcp(&self, family: Family, local: Option<SocketAddr>) -> Fd {

@@ -21,12 +21,12 @@ fn header(peer: SocketAddr) -> DatagramHeader {
     }
 }
 
-fn send(socket: &Listening, peer: SocketAddr, payload: &[u8]) {
+pub(super) fn send(socket: &Listening, peer: SocketAddr, payload: &[u8]) {
     let frame = [&header(peer).emit(), payload].concat();
     rustix::net::send(&socket.fd, &frame, SendFlags::DONTWAIT).unwrap();
 }
 
-fn receive(socket: &Listening) -> Option<(DatagramHeader, Vec<u8>)> {
+pub(super) fn receive(socket: &Listening) -> Option<(DatagramHeader, Vec<u8>)> {
     let mut frame = [0; 70_000];
     let (len, _) = rustix::net::recv(&socket.fd, &mut frame, RecvFlags::DONTWAIT).ok()?;
     let (header, payload) = DatagramHeader::parse(&frame[..len]).unwrap();

@@ -2,10 +2,11 @@
 
 use std::net::Ipv4Addr;
 
-use zt_netstack::names::{Data, Flags, GROUPS, Message, PORT, Record};
+use zt_netstack::names::{Asked, Data, Flags, GROUPS, Message, PORT, RESOLVER, Record};
 use zt_netstack::{SendOptions, Sharing, Taken, UdpId};
 use zt_socket_rpc::HostName;
 
+use super::datagrams::{receive, send};
 use super::*;
 
 /// A rig whose host has a name, and whose peer listens to what is asked.
@@ -212,4 +213,44 @@ fn who_asks_for_too_much_is_refused_and_the_others_are_not() {
         Reply::Addresses(_)
     ));
     assert_eq!(named.rig.budget.held(), 0);
+}
+
+#[test]
+fn a_program_that_makes_dns_messages_itself_is_answered() {
+    let mut named = Named::new(Some("web"));
+    named.pass(Duration::from_secs(3));
+    let (socket, _control) = named.rig.program.datagram(at("0.0.0.0", 0), None, None);
+    named.rig.settle();
+    let ask = |named: &mut Named, name: &str, kind, span| {
+        let question = Message {
+            id: 77,
+            flags: Flags(0x0100),
+            questions: vec![Asked {
+                name: name.parse().unwrap(),
+                kind,
+                unicast: false,
+            }],
+            ..Message::default()
+        };
+        send(&socket, (RESOLVER, 53).into(), &question.to_bytes());
+        named.rig.settle();
+        named.pass(span);
+        let (header, payload) = receive(&socket).expect("an answer");
+        assert_eq!(header.peer, Some((RESOLVER, 53).into()));
+        let answer = Message::parse(&payload).unwrap();
+        assert_eq!((answer.id, &answer.questions), (77, &question.questions));
+        answer
+    };
+    let found = ask(&mut named, "Web.local", 1, Duration::ZERO);
+    assert_eq!(found.answers[0].data, Data::A(OURS.parse().unwrap()));
+    let none = ask(&mut named, "web.local", 28, Duration::ZERO);
+    assert_eq!((none.flags.0 & 15, none.answers.len()), (0, 0));
+    let refused = ask(&mut named, "www.example", 1, Duration::ZERO);
+    assert_eq!(refused.flags.0 & 15, 5);
+    let nobody = ask(&mut named, "nobody.local", 1, Duration::from_secs(5));
+    assert_eq!(nobody.answers.len(), 0);
+    // What is no question is not answered.
+    send(&socket, (RESOLVER, 53).into(), b"not a question");
+    named.rig.settle();
+    assert!(receive(&socket).is_none());
 }

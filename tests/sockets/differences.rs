@@ -1,0 +1,171 @@
+//! The differences that are known, each with its reason, and the judgement over a run.
+//!
+//! `doc/compatibility.md` has the table too, as [`section`] writes it.
+
+use crate::player::{BY_LAUNCHER, BY_LIBRARY, Player};
+use crate::trace::{Traces, side_by_side};
+use crate::world::{Family, chosen};
+
+/// A difference between the kernel and the LAN that stays.
+struct Known {
+    /// The cases that show it, in each of the families they are played with.
+    cases: &'static [&'static str],
+    /// Who sees it, of those that have the case.
+    players: &'static [&'static [Player]],
+    /// What is different on the LAN.
+    what: &'static str,
+    reason: &'static str,
+}
+
+const EVERYBODY: &[&[Player]] = &[BY_LIBRARY, BY_LAUNCHER];
+
+const KNOWN: &[Known] = &[
+    Known {
+        cases: &["reset_events"],
+        players: EVERYBODY,
+        what: "A reset connection polls as readable, writable and hung up, without `POLLERR`.",
+        reason: "A Unix socket has an error to report only when its peer was closed with bytes unread. The error itself is told by the next call.",
+    },
+    Known {
+        cases: &["sigpipe_after_a_reset"],
+        players: EVERYBODY,
+        what: "The first write after a reset raises `SIGPIPE`, not only the second.",
+        reason: "The kernel raises the signal before anybody can look; to ask beforehand would cost every write a system call.",
+    },
+    Known {
+        cases: &["low_water_mark"],
+        players: EVERYBODY,
+        what: "`SO_RCVLOWAT` is kept but does not delay readiness.",
+        reason: "`poll` of a Unix socket does not look at it.",
+    },
+    Known {
+        cases: &["urgent_data", "urgent_data_sent"],
+        players: EVERYBODY,
+        what: "Urgent bytes (`MSG_OOB`) arrive in order among the others, as with `SO_OOBINLINE`; there is no mark and no `POLLPRI`.",
+        reason: "The TCP of the LAN has no urgent pointer (RFC 6093 advises against its use).",
+    },
+    Known {
+        cases: &["dup_before_connect", "dup_before_listen"],
+        players: EVERYBODY,
+        what: "A copy (`dup`) that was made before `connect` or `listen` stays a socket of the container's own network.",
+        reason: "The decision swaps the one descriptor that it is made on; finding the copies would cost every connection a look at all descriptors.",
+    },
+    Known {
+        cases: &["listen_and_never_accept"],
+        players: EVERYBODY,
+        what: "When a listener is closed, connections that waited in its queue end with an end of file, not with a reset.",
+        reason: "The queue holds ready descriptors, which the kernel closes like any others.",
+    },
+    Known {
+        cases: &["listener_shut_down_and_again"],
+        players: EVERYBODY,
+        what: "A listener that was shut down cannot listen again.",
+        reason: "Its queue is shut for good; programs close such a socket.",
+    },
+    Known {
+        cases: &["bind_reuse_port"],
+        players: EVERYBODY,
+        what: "`SO_REUSEPORT`: the second listener of a port is refused with `EADDRINUSE`.",
+        reason: "The service gives a port of the LAN to one listener.",
+    },
+    Known {
+        cases: &["connect_unspecified_disconnects"],
+        players: EVERYBODY,
+        what: "`connect` with `AF_UNSPEC` does not dissolve a TCP connection.",
+        reason: "The descriptor is the connection's for good; programs close it.",
+    },
+    Known {
+        cases: &[
+            "info_states",
+            "info_counts_what_was_sent",
+            "info_counts_what_was_received",
+        ],
+        players: EVERYBODY,
+        what: "`TCP_INFO` tells the state and plausible numbers only.",
+        reason: "It is answered from the state table.",
+    },
+    Known {
+        cases: &[
+            "accept_after_the_peer_has_reset",
+            "close_with_unread_data_resets",
+            "connect_refused_told_by_read",
+            "connect_refused_told_by_write",
+            "reset_told_by_recvmsg",
+            "reset_told_by_send",
+            "reset_told_by_sendmsg",
+            "reset_told_by_write",
+            "reset_told_by_writev",
+            "reset_with_nothing_unread",
+            "go_reset_is_seen_by_read",
+        ],
+        players: &[BY_LAUNCHER],
+        what: "A reset with nothing unread reads as an end of file and writes as `EPIPE`; `SO_ERROR` tells it.",
+        reason: "`zt-launch` does not trap the calls that carry data: each trap would cost several microseconds.",
+    },
+    Known {
+        cases: &["listener_carries_no_data"],
+        players: &[BY_LAUNCHER],
+        what: "A receive on a listening socket waits instead of failing.",
+        reason: "As above; it is a mistake that no working program makes.",
+    },
+    Known {
+        cases: &[
+            "message_flags_and_control",
+            "receive_by_every_call",
+            "send_with_a_destination",
+            "truncate_discards",
+        ],
+        players: &[BY_LAUNCHER],
+        what: "`recvfrom` and `recvmsg` on a connection write a name, a destination given to a connection is `EISCONN`, `MSG_TRUNC` discards nothing.",
+        reason: "As above.",
+    },
+    Known {
+        cases: &[
+            "queue_ioctls_of_a_listener",
+            "queue_of_unsent_bytes",
+            "options_refused_connected",
+            "options_refused_listening",
+        ],
+        players: &[BY_LAUNCHER],
+        what: "`ioctl` answers as for a Unix socket: no `SIOCOUTQNSD`, no `SIOCATMARK`; options of levels that TCP does not have fail with another errno.",
+        reason: "`zt-launch` traps neither `ioctl` nor options of foreign levels.",
+    },
+    Known {
+        cases: &["go_udp_echo", "go_udp_packets"],
+        players: &[BY_LAUNCHER],
+        what: "UDP stays on the container's own network.",
+        reason: "`zt-launch` carries TCP only.",
+    },
+];
+
+impl Known {
+    fn shows(&self, title: &str, player: Player) -> bool {
+        self.cases.contains(&title) && self.players.iter().any(|some| some.contains(&player))
+    }
+}
+
+/// What is wrong with a run: differences that are not known, and known ones that are gone.
+pub(crate) fn judge(player: Player, family: Family, kernel: &Traces, lan: &Traces) -> Vec<String> {
+    let mut failures = Vec::new();
+    for title in chosen().iter().filter(|title| !kernel.contains_key(*title)) {
+        failures.push(format!("{title}: no such case"));
+    }
+    for title in lan.keys().filter(|title| !kernel.contains_key(*title)) {
+        failures.push(format!("{title}: only on the LAN"));
+    }
+    for (title, expected) in kernel {
+        let known = KNOWN.iter().find(|known| known.shows(title, player));
+        let seen = lan.get(title).map_or(&[][..], Vec::as_slice);
+        match (seen == expected.as_slice(), known) {
+            (true, None) | (false, Some(_)) => {}
+            (true, Some(Known { what, reason, .. })) => failures.push(format!(
+                "{title}, {family:?}: the same as the kernel's, but listed: {what} ({reason})"
+            )),
+            (false, None) => failures.push(format!(
+                "{title}, {family:?}:\n{}",
+                side_by_side(expected, seen)
+            )),
+        }
+    }
+    failures
+}

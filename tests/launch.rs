@@ -4,7 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
-use zt_tests::{Daemon, Host, Lab, Service, ServiceOptions, build_dir, program, run, wait_for};
+use zt_tests::{
+    Daemon, Host, Lab, Service, ServiceOptions, build_dir, go_program, program, run, wait_for,
+};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -21,16 +23,7 @@ macro_rules! lan {
 
 /// The Go program, built without a C library.
 fn web(host: &Host) -> PathBuf {
-    let binary = host.dir().join("web");
-    let mut go = Command::new("go");
-    go.args(["build", "-o"])
-        .arg(&binary)
-        .arg(program("web.go"))
-        .env("CGO_ENABLED", "0")
-        .env("GOCACHE", std::env::temp_dir().join("zt-go-cache"))
-        .env("GO111MODULE", "off");
-    let _ = run(go, Duration::from_secs(180)).expect_ok("go build");
-    binary
+    go_program(host, "web")
 }
 
 fn says(daemon: &Daemon, text: &str) {

@@ -4,7 +4,7 @@ use serde_json::json;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
-use zt_tests::{Daemon, Host, Lab, Service, ServiceOptions, program, run, wait_for};
+use zt_tests::{Daemon, Host, Lab, Service, ServiceOptions, go_program, program, run, wait_for};
 
 const POOL: &str = "10.147.20";
 
@@ -222,4 +222,38 @@ fn names_of_the_networks_domain_are_asked_from_its_servers() {
             "{compiler}: {text}"
         );
     }
+}
+
+/// A static program makes DNS messages itself: it finds the service by its list of name servers.
+#[test]
+fn a_static_go_program_asks_the_service() {
+    let lab = Lab::new();
+    let (root, a, b) = (lab.host(), lab.host(), lab.host());
+    let (lan, network) = Service::start_lan(&root, POOL);
+    let (web, web_address) = start_named(&a, &lan, &network, "web");
+    let (member, _) = Service::start_member(&b, &lan, &network);
+    assert_eq!(published(&web, &network), "web.local");
+    let lookup = go_program(&b, "lookup");
+    let servers = b.dir().join("resolv.conf");
+    std::fs::write(&servers, "nameserver 169.254.53.53\n").expect("resolv.conf");
+    let launched = member.launched(&network, &lookup);
+    let mut command = b.command("unshare");
+    let mount = format!(
+        "mount --bind {} /etc/resolv.conf && exec \"$@\"",
+        servers.display()
+    );
+    command.args(["-m", "sh", "-c", &mount, "sh"]);
+    command
+        .arg(launched.get_program())
+        .args(launched.get_args());
+    command.args(["web.local", &web_address, "nobody.local"]);
+    let text = run(command, Duration::from_secs(120)).expect_ok("lookup");
+    assert_eq!(
+        text,
+        format!(
+            "web.local [{web_address}] true\n\
+             {web_address} [web.local.] true\n\
+             nobody.local [] false\n"
+        )
+    );
 }

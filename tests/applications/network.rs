@@ -1,11 +1,16 @@
 //! iperf3: what people measure networks with.
 
 use crate::catalogue::IPERF;
-use crate::site::{Site, number, on_a_lan, prints};
+use crate::site::{Site, number, on_a_lan};
 use serde_json::Value;
+use std::cell::Cell;
 
-/// One measurement against `server`.
-fn measure(client: &Site<'_>, server: &Site<'_>, options: &str) -> Value {
+/// One measurement against `server`, which listens anew for each.
+fn measure(client: &Site<'_>, server: &Site<'_>, test: u32, options: &str) -> Value {
+    server.logs(
+        "iperf3.log",
+        &["Server listening", &format!("(test #{test})")],
+    );
     let line = format!("iperf3 -J -c {} {options}", server.address());
     let text = client.say(&line);
     let report: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
@@ -16,14 +21,18 @@ fn measure(client: &Site<'_>, server: &Site<'_>, options: &str) -> Value {
 #[test]
 fn iperf3() {
     on_a_lan(&IPERF, |a, b| {
-        let server = a.start("iperf3", a.with("iperf3 -s --forceflush"));
-        prints(&server, "Server listening");
+        let _server = a.start("iperf3", a.with("iperf3 -s --forceflush"));
+        let tests = Cell::new(0);
+        let measured = |options: &str| {
+            tests.set(tests.get() + 1);
+            measure(b, a, tests.get(), options)
+        };
         for (options, megabytes) in [
             ("-n 64M", 64.0),
             ("-n 64M -R", 64.0),
             ("-n 64M -P 4 -w 128K", 64.0),
         ] {
-            let report = measure(b, a, options);
+            let report = measured(options);
             for end in ["sent", "received"] {
                 let bytes = number(&report, &format!("/end/sum_{end}/bytes"));
                 // What is still in the pipe when the sender has ended is not counted.
@@ -35,7 +44,7 @@ fn iperf3() {
         }
         // By time, not by bytes: a receiver that waits for a number of bytes waits for lost ones too.
         for options in ["-u -b 5M -t 1", "-u -b 5M -t 1 -R"] {
-            let report = measure(b, a, options);
+            let report = measured(options);
             let lost = number(&report, "/end/sum/lost_percent");
             let packets = number(&report, "/end/sum/packets");
             assert!(packets > 100.0 && lost < 50.0, "{options}: {report:#}");

@@ -21,6 +21,26 @@ pub use stock::{Stock, stock_binary};
 pub use usage::{cpu_time, open_descriptors, resident_kib};
 
 use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+/// `<name>.go` of `tests/programs`, built without a C library into the host's folder.
+///
+/// # Panics
+/// When it cannot be built.
+#[must_use]
+pub fn go_program(host: &Host, name: &str) -> PathBuf {
+    let binary = host.dir().join(name);
+    let mut go = Command::new("go");
+    go.args(["build", "-o"])
+        .arg(&binary)
+        .arg(program(&format!("{name}.go")))
+        .env("CGO_ENABLED", "0")
+        .env("GOCACHE", std::env::temp_dir().join("zt-go-cache"))
+        .env("GO111MODULE", "off");
+    let _ = run(go, Duration::from_secs(180)).expect_ok("go build");
+    binary
+}
 
 /// The folder that `make shared_lib` fills (`ZT_BUILD` overrides it).
 ///

@@ -96,9 +96,17 @@ def alarm(port):
 
 
 def again(port):
-    for _ in range(20):
+    end = time.monotonic() + 60
+    for _ in range(5):
         s = socket.socket()
-        s.bind(("", port))
+        while True:
+            try:
+                s.bind(("", port))
+                break
+            except OSError as error:
+                # The service has the old one as long as it has not heard of its end.
+                if error.errno != errno.EADDRINUSE or time.monotonic() > end:
+                    raise
         s.listen()
         s.close()
     print("listening no more", flush=True)

@@ -8,12 +8,12 @@ use std::os::fd::AsRawFd as _;
 use zt_intercept::frames::{Arrived, SendControl};
 use zt_intercept::{Errno, Fd, Outcome, Reason};
 use zt_socket_rpc::linux::{EPIPE, SO_RCVTIMEO_OLD, SO_SNDTIMEO_OLD};
-use zt_socket_rpc::{DatagramHeader, Id, MAX_PAYLOAD_V6, Name};
+use zt_socket_rpc::{Id, MAX_PAYLOAD_V6, Name};
 
 use crate::caller::Caller;
 use crate::notify::Call;
 use crate::relay::Sender;
-use crate::sys;
+use crate::{relay, sys};
 
 /// `struct msghdr` and `struct mmsghdr` of 64-bit Linux.
 const MESSAGE: usize = 56;
@@ -277,7 +277,10 @@ pub(crate) fn receive(
         };
         let header = match relay.sender(&from) {
             Sender::Header(header) => header,
-            Sender::Peer => header_of_peer(caller, relay.id)?,
+            Sender::Peer => {
+                let entry = caller.entry_of(relay.id).ok_or(Errno(libc::EAGAIN))?;
+                relay::header_of_peer(&entry)
+            }
             sender => {
                 if flags & libc::MSG_PEEK != 0 {
                     let _ = sys::receive(end, &mut payload);
@@ -303,21 +306,6 @@ pub(crate) fn receive(
         len.min(room)
     };
     Ok((told, arrived))
-}
-
-fn header_of_peer(caller: &Caller<'_>, id: Id) -> Result<[u8; DatagramHeader::LEN], Errno> {
-    let entry = caller.entry_of(id).ok_or(Errno(libc::EAGAIN))?;
-    let header = DatagramHeader {
-        peer: entry.remote,
-        local: None,
-        family: entry.family,
-        ttl: None,
-        tos: None,
-        errno: 0,
-        more: false,
-        interface: 0,
-    };
-    Ok(header.emit())
 }
 
 /// Fills in what a receive brings besides the payload.

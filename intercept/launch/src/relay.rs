@@ -17,7 +17,7 @@ use std::thread;
 
 use zt_intercept::Errno;
 use zt_socket_rpc::linux::AF_UNIX;
-use zt_socket_rpc::{DatagramHeader, Id, MAX_FRAME, MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
+use zt_socket_rpc::{DatagramHeader, Entry, Id, MAX_FRAME, MAX_PAYLOAD_V4, MAX_PAYLOAD_V6};
 
 use crate::supervisor::Supervisor;
 use crate::sys;
@@ -92,6 +92,21 @@ fn name_of(fd: &OwnedFd) -> Result<Vec<u8>, Errno> {
     let len = sys::local_name(fd.as_raw_fd(), &mut address)?;
     address.truncate(len);
     Ok(address)
+}
+
+/// The header of a datagram to or from the peer of a connected socket, of which no more is known.
+pub(crate) fn header_of_peer(entry: &Entry) -> [u8; DatagramHeader::LEN] {
+    let header = DatagramHeader {
+        peer: entry.remote,
+        local: None,
+        family: entry.family,
+        ttl: None,
+        tos: None,
+        errno: 0,
+        more: false,
+        interface: 0,
+    };
+    header.emit()
 }
 
 impl Relay {
@@ -288,17 +303,7 @@ impl Relay {
             if len > limit {
                 continue;
             }
-            let header = DatagramHeader {
-                peer: Some(peer),
-                local: None,
-                family: entry.family,
-                ttl: None,
-                tos: None,
-                errno: 0,
-                more: false,
-                interface: 0,
-            };
-            head.copy_from_slice(&header.emit());
+            head.copy_from_slice(&header_of_peer(&entry));
             let channel = self.channel.as_raw_fd();
             let frame = buffer.get(..DatagramHeader::LEN + len).unwrap_or_default();
             while sys::send(channel, frame) == Err(Errno(libc::EAGAIN)) {

@@ -121,10 +121,11 @@ impl Recovery {
     }
 }
 
-/// Makes a bare acknowledgement of `number` out of a packet: its IP header and the first of its TCP header, no options,
-/// no payload. Checksums are left alone; smoltcp does not look at them.
+/// Makes a bare acknowledgement of `number`, sent at `sequence`, out of a packet: its IP header and the first of its TCP
+/// header, no options, no payload. Checksums are left alone; smoltcp does not look at them.
 pub(super) fn bare_acknowledgement<'b>(
     packet: &[u8],
+    sequence: u32,
     number: u32,
     buffer: &'b mut [u8; 100],
 ) -> Option<&'b [u8]> {
@@ -140,6 +141,7 @@ pub(super) fn bare_acknowledgement<'b>(
         _ => bare[2..4].copy_from_slice(&(len as u16).to_be_bytes()),
     }
     let tcp = &mut bare[ip_len..];
+    tcp[4..8].copy_from_slice(&sequence.to_be_bytes());
     tcp[8..12].copy_from_slice(&number.to_be_bytes());
     tcp[12..14].copy_from_slice(&[5 << 4, ACK]);
     Some(bare)
@@ -268,7 +270,7 @@ mod tests {
         ]);
         packet.extend([1; 12 + 500]);
         let mut buffer = [0; 100];
-        let bare = bare_acknowledgement(&packet, 77, &mut buffer).expect("a packet");
+        let bare = bare_acknowledgement(&packet, 5, 77, &mut buffer).expect("a packet");
         assert_eq!(bare.len(), 40);
         assert_eq!(bare[2..4], [0, 40]);
         let segment = Segment::parse(&bare[20..]).expect("a segment");
@@ -276,7 +278,8 @@ mod tests {
             (segment.acknowledgement, segment.flags, segment.payload_len),
             (77, ACK, 0)
         );
+        assert_eq!(segment.sequence, 5);
         assert_eq!(segment.window, 0x0100);
-        assert!(bare_acknowledgement(&packet[..30], 77, &mut buffer).is_none());
+        assert!(bare_acknowledgement(&packet[..30], 5, 77, &mut buffer).is_none());
     }
 }

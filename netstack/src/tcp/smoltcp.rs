@@ -8,6 +8,7 @@
 //! | never retransmits before one second, measures in milliseconds | its clock runs faster than ours once a connection is open ([`clock`](super::clock)) |
 //! | repairs one loss a window, opens its window by one segment an acknowledgement | it is shown other acknowledgements ([`recovery`]) |
 //! | without Nagle it sends whatever bit the window leaves | Nagle is off only while less than a segment is queued |
+//! | drops an old segment with its acknowledgement, so that two ends that repeat themselves never end | is shown the acknowledgement apart |
 //! | drops super-segments on IPv6 | none are asked for |
 
 mod device;
@@ -217,23 +218,48 @@ impl Connection {
         };
         let mut buffer = [0; 100];
         let number = segment.acknowledgement;
+        // An old segment is dropped with its acknowledgement. Two ends that both repeat what the other has would then
+        // never hear of it: what is sent at a number below what was sent before is old at the other end.
+        let expected = self.expected();
+        let end = segment.sequence.wrapping_add(segment.sequence_len());
+        let is_old = segment.sequence != expected && expected.wrapping_sub(end) as i32 >= 0;
+        let at = if is_old { expected } else { segment.sequence };
         if newly as usize > self.segment {
             let window = usize::from(segment.window) << self.peer_scale;
             // More is queued than under way, and the peer would take it: the congestion window is what holds it.
             if self.send_queue() > in_flight && in_flight + self.segment < window + newly as usize {
                 for step in recovery::steps(number, newly, self.segment as u32) {
-                    if let Some(bare) = recovery::bare_acknowledgement(packet, step, &mut buffer) {
+                    if let Some(bare) =
+                        recovery::bare_acknowledgement(packet, at, step, &mut buffer)
+                    {
                         self.poll(shared, now, Some(bare), |_| ());
                     }
                 }
             }
         }
+        if is_old
+            && newly > 0
+            && let Some(bare) = recovery::bare_acknowledgement(packet, at, number, &mut buffer)
+        {
+            self.poll(shared, now, Some(bare), |_| ());
+        }
         self.poll(shared, now, Some(packet), reply);
-        if provoke && let Some(bare) = recovery::bare_acknowledgement(packet, number, &mut buffer) {
+        if provoke
+            && let Some(bare) = recovery::bare_acknowledgement(packet, at, number, &mut buffer)
+        {
             for _ in 0..3 {
                 self.poll(shared, now, Some(bare), |_| ());
             }
         }
+    }
+
+    /// The number that the next new segment of the peer has.
+    fn expected(&self) -> u32 {
+        let finished = matches!(
+            self.phase(),
+            Phase::RemoteFinished | Phase::Closing | Phase::TimeWait
+        );
+        self.received.contiguous.wrapping_add(u32::from(finished))
     }
 
     fn poll(

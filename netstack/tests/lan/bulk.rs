@@ -128,6 +128,20 @@ fn loss_and_reordering_are_repaired() {
     }
 }
 
+/// All acknowledgements of a moment are lost, and both ends begin to repeat what the other has already.
+#[test]
+fn both_ends_repeat_themselves_and_go_on() {
+    let mut wire = Wire::new(2, 1, Conditions::default());
+    let mut acknowledgements = 0;
+    wire.filter = Some(Box::new(move |frame| {
+        let is_bare = frame.ethertype == 0x0800 && frame.payload.len() <= 60;
+        acknowledgements += u32::from(is_bare);
+        // Not those of the handshake.
+        !is_bare || !(4..40).contains(&acknowledgements)
+    }));
+    exchange(&mut wire, 256 << 10, Duration::from_secs(600));
+}
+
 #[test]
 fn a_long_path_is_filled() {
     let conditions = Conditions {

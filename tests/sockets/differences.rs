@@ -180,13 +180,6 @@ const KNOWN: &[Known] = &[
         what: "A refusal that `SO_ERROR` has told may be told once more, as `ECONNRESET`, by the next read.",
         reason: "The read is not trapped and finds the pair's own error.",
     },
-    Known {
-        cases: &["go_udp_echo", "go_udp_packets"],
-        players: &[BY_LAUNCHER],
-        always: true,
-        what: "UDP stays on the container's own network.",
-        reason: "`zt-launch` carries TCP only.",
-    },
 ];
 
 impl Known {

@@ -67,6 +67,12 @@ impl Responder {
             let additionals = self.additionals(&answers);
             outbox.push(from, &answer(answers, additionals));
         } else {
+            // A newcomer may not be among the known members of the group for a minute (VL2 §4.6): it is answered by
+            // itself as well.
+            if wants_unicast && !is_probe {
+                let additionals = self.additionals(&answers);
+                outbox.push(from, &answer(answers.clone(), additionals));
+            }
             let at = match self.sent {
                 _ if message.flags.is_truncated() => now + REST_OF_QUESTION,
                 // Whoever is about to take our name must hear it in time.

@@ -67,6 +67,8 @@ pub struct Host {
     handshakes: usize,
     time_wait: TimeWait,
     next_port: u16,
+    /// See [`Host::returns`]; no longer once it has addresses.
+    returns: bool,
     /// See [`Host::is_coming`].
     there_from: Instant,
 
@@ -116,6 +118,7 @@ impl Host {
             handshakes: 0,
             time_wait: TimeWait::new(hash),
             next_port: sockets::any_ephemeral(&mut random),
+            returns: false,
             there_from: Instant::default(),
             udp: udp::Table::new(hash),
             held: HeldBack::new(hash),
@@ -146,7 +149,8 @@ impl Host {
             .addresses()
             .filter(|ip| !self.routes.is_own(*ip))
             .collect();
-        if self.addresses().next().is_none() && !added.is_empty() {
+        if self.returns && !added.is_empty() {
+            self.returns = false;
             self.there_from = now + COMING;
         }
         let moved = self.mac != config.mac;
@@ -182,8 +186,13 @@ impl Host {
         announced.into_iter().for_each(|ip| self.announce(ip));
     }
 
-    /// Whether the host has its first addresses since a moment ago. It may be one that was gone for a while, whose
-    /// programs take their ports again: nobody is refused yet, and who connects will ask again.
+    /// Says that this host takes the place of one that was gone for a while. For a moment after it has its addresses
+    /// nobody is refused: programs take their ports again, and who connects will ask again.
+    pub fn returns(&mut self) {
+        self.returns = true;
+    }
+
+    /// Whether the host is back since a moment ago.
     fn is_coming(&self) -> bool {
         self.now < self.there_from
     }

@@ -34,6 +34,9 @@ def answer(s):
     connection, peer = s.accept()
     with connection:
         connection.sendall(("%s %d\n" % (peer[0], os.getpid())).encode())
+        # What is left unread at the close would reset the connection.
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(100)
 
 
 def threads(port, count):

@@ -599,6 +599,7 @@ fn a_host_that_comes_back_refuses_nobody_at_first() {
     };
     let now = wire.now;
     wire.hosts[1] = zt_netstack::Host::new(nothing, 99);
+    wire.hosts[1].returns();
     wire.hosts[1].configure(now, everything);
     let (early, never) = (wire.connect(0, at(1, 7)), wire.connect(0, at(1, 9)));
     wire.idle(Duration::from_millis(500));

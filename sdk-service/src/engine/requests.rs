@@ -120,7 +120,7 @@ impl Engine {
             let index = u16::try_from(free).ok().filter(|_| free < MAX_NETWORKS);
             let index = index.ok_or_else(|| io::Error::other("too many networks are joined"))?;
             let address = self.node.vl1().address();
-            let network = Network::new(
+            let mut network = Network::new(
                 id,
                 index,
                 address,
@@ -129,6 +129,9 @@ impl Engine {
                 &self.socket_directory,
                 &self.poller,
             )?;
+            if cached.is_some_and(|configuration| !configuration.is_empty()) {
+                network.host.returns();
+            }
             if free == self.networks.len() {
                 self.networks.push(None);
             }

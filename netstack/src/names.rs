@@ -3,11 +3,11 @@
 //!
 //! | module | its part |
 //! |---|---|
-//! | [`name`], [`message`] | the codec |
-//! | [`asking`] | the questions of the owner |
-//! | [`responder`] | the own name: probing, announcing, answering, conflicts, farewell |
-//! | [`querier`], [`cache`] | what everybody on the link is asked, and what they have said |
-//! | [`servers`] | what name servers are asked |
+//! | `name`, `message` | the codec |
+//! | `asking` | the questions of the owner |
+//! | `responder` | the own name: probing, announcing, answering, conflicts, farewell |
+//! | `querier`, `cache` | what everybody on the link is asked, and what they have said |
+//! | `servers` | what name servers are asked |
 //!
 //! Whatever comes from the link is bounded in number and life. An address that others give for a name counts only if it
 //! is on the link: nobody can send a program elsewhere by a name under `.local`.

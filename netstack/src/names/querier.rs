@@ -146,8 +146,9 @@ impl Query {
         let asked = |kind| Asked {
             name: self.name.clone(),
             kind,
-            // Whoever answers may not have heard yet that we listen to the group (RFC 6762 §5.4).
-            unicast: self.sent == 0,
+            // Whoever answers may not have heard yet that we listen to the group (RFC 6762 §5.4), and not so for a
+            // minute (VL2 §4.6): that nothing was heard is why the question is repeated.
+            unicast: true,
         };
         Message {
             flags: Flags::default(),

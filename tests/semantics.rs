@@ -15,8 +15,11 @@ fn two_programs_of_one_service_see_it_too() {
     assert_same_traces(SCRIPT, Way::OneService, Some(ABSENT), &[]);
 }
 
-/// What the library sees in the calls that carry data, which `zt-launch` does not trap.
-const UNTRAPPED: [&str; 4] = [
+/// What the library sees and `zt-launch` does not, for the most part in the calls that carry data, which it does not trap.
+const UNTRAPPED: [&str; 5] = [
+    // A fault, to be mended: the registration may be lost when several processes register at once
+    // (`tests/sockets/differences.rs` has it too).
+    "epoll_before_connect",
     // A receive on a listener waits where the kernel says `ENOTCONN`.
     "listener_names_its_errors",
     // `zt-launch` has programs fall back to plain TCP.

@@ -174,6 +174,23 @@ impl<K: Kernel> Program<'_, K> {
         self.native_with(fd, family, Kind::Stream, &CARRIED_OPTIONS)
     }
 
+    /// The same of one that nobody has touched.
+    pub(crate) fn native_untouched(&self, fd: Fd, family: Family) -> Step<Native> {
+        let Some(options) = self.new_sockets.options(family) else {
+            let native = self.native(fd, family)?;
+            self.new_sockets.learn(family, &native.options);
+            return Ok(native);
+        };
+        Ok(Native {
+            kind: Kind::Stream,
+            family,
+            local: wildcard(family, 0),
+            nonblocking: self.kernel.is_nonblocking(fd)?,
+            close_on_exec: self.kernel.is_close_on_exec(fd)?,
+            options,
+        })
+    }
+
     /// Everything about an undecided datagram socket.
     pub(crate) fn native_datagram(&self, fd: Fd, family: Family, kind: Kind) -> Step<Native> {
         self.native_with(fd, family, kind, &CARRIED_DATAGRAM_OPTIONS)

@@ -16,6 +16,7 @@ pub(crate) mod options;
 mod queues;
 pub mod receive;
 pub mod send;
+mod straight;
 
 #[cfg(test)]
 mod tests;

@@ -51,6 +51,13 @@
 //!
 //! A program may close the control connection of a waiting connect at any time (a signal): the attempt goes on.
 //!
+//! # The streams socket
+//! A program that does not wait for the outcome, and connects to another host, needs no pair: beside the control socket
+//! lies a `SOCK_STREAM` socket, at the same path with [`STREAMS_SUFFIX`]. The program's own socket connects there, after
+//! it was bound to its [`Name`]; its first [`CONNECT_LEN`] bytes are the [`Connect`] request, and the plug follows, as one
+//! piece with it, so that it is there when the connection is up. The service's half is what it accepts. `getpeername` on the program's half then shows the
+//! path of the streams socket, and `getsockname` the name. All else is as with a pair.
+//!
 //! # Two programs of one service
 //! For a connection to one of its own addresses the service may give the half that was meant for it to the program that
 //! accepts, in blocking mode, after it took the plug out and gave the *other* half a name of its own: so each program
@@ -137,8 +144,8 @@ pub use options::{OptionError, Options};
 pub use reach::{Reach, interface_of, is_for_many};
 pub use reply::Reply;
 pub use request::{
-    Bind, BindDatagram, Connect, ConnectDatagram, Listen, MAX_PLUG, Membership, OpenDatagram,
-    OptionValue, Request, SetOption,
+    Bind, BindDatagram, CONNECT_LEN, Connect, ConnectDatagram, Listen, MAX_PLUG, Membership,
+    OpenDatagram, OptionValue, Request, SetOption,
 };
 pub use table::{Entry, Family, State};
 pub use wire::Malformed;
@@ -152,6 +159,9 @@ pub const LAN_INTERFACE: u32 = 0x7a74;
 
 /// No message is longer. A receive buffer of this size plus one byte detects one that is.
 pub const MAX_MESSAGE: usize = 1280;
+
+/// What the path of the streams socket has more than that of the control socket.
+pub const STREAMS_SUFFIX: &[u8] = b".streams";
 
 /// No message carries more descriptors.
 pub const MAX_DESCRIPTORS: usize = 2;

@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::address::{decode_address, encode_address};
+use crate::address::{ADDRESS_LEN, decode_address, encode_address};
 use crate::id::{Id, Kind};
 use crate::names::{HostName, read_ip, write_ip};
 use crate::options::Options;
@@ -67,6 +67,9 @@ pub enum Request {
 
 /// The most bytes of a plug: several times what the kernel lets wait in a pair.
 pub const MAX_PLUG: u32 = 1 << 20;
+
+/// Bytes of a [`Connect`] message.
+pub const CONNECT_LEN: usize = 2 + Id::LEN + 2 * ADDRESS_LEN + 2 + 4 + Options::LEN;
 
 /// Opens a connection whose program's half is plugged already. To one of the service's own addresses the program's half
 /// is attached as second descriptor: two programs of one service are then given the two ends of one pair.

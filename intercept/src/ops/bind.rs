@@ -28,6 +28,7 @@ const RELEASE_PAUSES_MS: [i32; 40] = {
 impl<K: Kernel> Program<'_, K> {
     /// `bind(fd, address)`.
     pub fn bind(&self, fd: Fd, address: &[u8]) -> Outcome {
+        self.kernel.take_untouched(fd);
         let Some(at) = parse(address) else {
             return Outcome::PassThrough(Reason::NotInternet);
         };

@@ -41,12 +41,16 @@ impl<K: Kernel> Program<'_, K> {
 
     fn own_datagram(&self, fd: Fd) -> Option<Id> {
         match self.own(fd) {
-            Some(name) if name.kind.is_framed() => Some(name.id),
+            Some(name) if name.kind.is_framed() => return Some(name.id),
+            Some(Name {
+                kind: Kind::Stream,
+                id,
+            }) => self.widen_if_up(fd, id),
             _ => {
                 self.datagrams.remove(fd);
-                None
             }
         }
+        None
     }
 
     /// Notes a descriptor that this program was started with.

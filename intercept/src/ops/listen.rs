@@ -16,6 +16,7 @@ use crate::sockaddr::wildcard;
 impl<K: Kernel> Program<'_, K> {
     /// `listen(fd, backlog)`.
     pub fn listen(&self, fd: Fd, backlog: i32) -> Outcome {
+        self.kernel.take_untouched(fd);
         let end = match self.own(fd) {
             Some(name) => self.listen_own(fd, name, backlog),
             None => self.listen_native(fd, backlog),

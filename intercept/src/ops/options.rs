@@ -10,6 +10,7 @@ use crate::Program;
 use crate::kernel::{Errno, Fd, Kernel};
 use crate::native::TCP_STATE_CLOSE;
 use crate::outcome::{Outcome, Reason, Step};
+use crate::swap::SEND_BUFFER;
 
 /// The value of an option, to be cut to the program's buffer as the kernel does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,9 @@ const SO_PEERGROUPS: i32 = 59;
 impl<K: Kernel> Program<'_, K> {
     /// `getsockopt(fd, level, name)`.
     pub fn get_option(&self, fd: Fd, level: i32, name: i32) -> Outcome<OptionAnswer> {
+        if (level, name) == (SOL_SOCKET, SO_SNDBUF) && self.is_narrow(fd) {
+            return Outcome::Done(OptionAnswer::int(SEND_BUFFER));
+        }
         if !is_interesting(level, name) {
             return Outcome::PassThrough(Reason::Native);
         }
@@ -72,6 +76,11 @@ impl<K: Kernel> Program<'_, K> {
 
     /// `setsockopt(fd, level, name, value)`; no value is a pointer that cannot be read.
     pub fn set_option(&self, fd: Fd, level: i32, name: i32, value: Option<&[u8]>) -> Outcome {
+        self.kernel.take_untouched(fd);
+        if (level, name) == (SOL_SOCKET, SO_SNDBUF) && self.is_narrow(fd) {
+            // A hint, and an attempt under way has no room for it.
+            return Outcome::Done(0);
+        }
         if !is_interesting(level, name) {
             return Outcome::PassThrough(Reason::Native);
         }
@@ -85,6 +94,12 @@ impl<K: Kernel> Program<'_, K> {
             }
             None => Outcome::PassThrough(Reason::NotOurs),
         }
+    }
+
+    /// Whether the send buffer is that of an attempt under way.
+    fn is_narrow(&self, fd: Fd) -> bool {
+        // The look at the descriptor widens one that is up.
+        self.datagram(fd).is_none() && self.datagrams.may_have(fd)
     }
 
     fn get_own_option(&self, fd: Fd, own: Name, level: i32, name: i32) -> Step<OptionAnswer> {

@@ -9,7 +9,7 @@ use super::interfaces;
 
 use crate::environment::is_active;
 use crate::next::{self, fail};
-use crate::process::program;
+use crate::process::{program, shared};
 use zt_intercept::Outcome;
 
 const F_DUPFD: c_int = 0;
@@ -19,7 +19,7 @@ const FIONREAD: usize = 0x541b;
 /// A successful copy.
 fn copied(from: c_int, to: c_int) -> c_int {
     if to >= 0 && is_active() {
-        program().datagrams.pass_on(from, to);
+        shared(from, to);
     }
     to
 }

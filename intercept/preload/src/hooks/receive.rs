@@ -340,7 +340,7 @@ unsafe fn named(
         // SAFETY: the caller's promise.
         unsafe {
             let written = core::slice::from_raw_parts_mut(address, room.min(*len) as usize);
-            if program().strip_name(written) {
+            if program().strip_name(fd, written) {
                 *len = 0;
             }
         }

@@ -54,6 +54,7 @@ part_lan() {
 part_page() {
 	check "nginx runs on the LAN, detached" eval 'web=$(zt-run -q --network $lan --name web -d zt-test/nginx)'
 	check "its page comes over the LAN" has_page "$web"
+	check "its page comes by its name" has_page web.local
 	check "it is listed with its address and a direct path" eval "page $web >/dev/null; zt-run ps | tee $WORK/ps | grep -Eq '^web +zt-test/nginx +Up .* $lan +${web//./\\.} +'"
 	check "nginx logs an address of the LAN" eval 'docker logs web 2>&1 | grep -q "^${web%.*}\.[0-9]* - - .*GET / "'
 	check "JSON has the same" eval 'zt-run --json ps | grep -q "\"addresses\":\[\"$web\""'

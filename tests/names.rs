@@ -125,6 +125,37 @@ fn members_find_each_other_by_name() {
     assert_eq!(run(getent, Duration::from_secs(60)).code, 2);
 }
 
+/// Containers come and go, and who has just come gets the address of who has just left: others still know that address by
+/// another link address, and must find out, or their answers go where nobody is.
+#[test]
+fn a_newcomer_at_the_address_of_another_finds_names_and_is_found() {
+    let lab = Lab::new();
+    let (root, a, b, c) = (lab.host(), lab.host(), lab.host(), lab.host());
+    let (lan, network) = Service::start_lan(&root, POOL);
+    let (web, web_address) = start_named(&a, &lan, &network, "web");
+    assert_eq!(published(&web, &network), "web.local");
+    let look_up = |service: &Service<'_>| {
+        let mut getent = service.intercepted(&network, "getent");
+        getent.args(["ahostsv4", "web.local"]);
+        let text = run(getent, Duration::from_secs(20)).expect_ok("getent");
+        assert!(text.starts_with(&web_address), "{text}");
+    };
+    let (first, address) = Service::start_member(&b, &lan, &network);
+    look_up(&first);
+    let member = first.address();
+    drop(first);
+    let path = format!("/controller/network/{network}/member/{member}");
+    let _ = lan.api("DELETE", &path, None);
+    let (second, same) = Service::start_member(&c, &lan, &network);
+    assert_eq!(same, address);
+    wait_for("an answer of the newcomer", Duration::from_secs(10), || {
+        let mut ping = web.intercepted(&network, "ping");
+        ping.args(["-n", "-c", "1", "-W", "1", &address]);
+        (run(ping, Duration::from_secs(10)).code == 0).then_some(())
+    });
+    look_up(&second);
+}
+
 #[test]
 fn a_name_that_is_taken_gets_a_number_and_settings_name_a_member_too() {
     let lab = Lab::new();

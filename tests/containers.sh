@@ -201,6 +201,7 @@ part_compose() {
 	check "compose brings web and sidecar up" eval "$compose up -d > $WORK/compose 2>&1 || { cat $WORK/compose >&2; false; }"
 	local address; address=$($compose exec -T web-zt /usr/bin/zerotier-cli get "$network" ip4 2>/dev/null | tr -d '\r')
 	check "its page comes over the LAN ($address)" eval 'zt-run -q --network c1 zt-test/curl curl -sS -m 10 "http://$address/" | grep -q nginx'
+	check "its page comes by the name in the file" eval 'zt-run -q --network c1 zt-test/curl curl -sS -m 10 http://web.local/ | grep -q nginx'
 	$compose down -v > /dev/null 2>&1
 	unset ZT_NETWORK ZT_LAN WEB_IMAGE
 	zt-run lan rm c1 >/dev/null

@@ -43,7 +43,7 @@ impl Rig {
             address: OURS.parse().unwrap(),
             length: 24,
         };
-        rig.broker.set_lan(&[lan], &[lan]);
+        rig.broker.set_lan(&[lan], &[lan], &[]);
         rig
     }
 

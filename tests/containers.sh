@@ -99,10 +99,12 @@ part_launched() {
 		busybox mkdir -p /tmp/www; echo static-page > /tmp/www/index.html; exec busybox httpd -f -p 80 -h /tmp/www")'
 	check "a dynamic program fetches its page" eval 'within 20 eval "page $static | grep -q static-page"'
 	check "a static program fetches a page" eval 'zt-run -q --network $lan zt-test/busybox busybox wget -q -O - "http://$web/" | grep -q nginx'
+	check "and by its name" eval 'zt-run -q --network $lan zt-test/busybox busybox wget -q -O - http://web.local/ | grep -q nginx'
 	check "a Go server runs on the LAN, as a normal user, read-only" eval \
 		'go=$(zt-run -q --network $lan --name go -u 33 --read-only -d zt-test/web server :8080)'
 	check "a dynamic program reaches it" eval 'within 20 eval "page $go:8080 | grep -q \" to $go:8080\""'
 	check "a Go client, too" eval 'zt-run -q --network $lan -u 33 zt-test/web client "http://$go:8080/" 50 | grep -q "^50 .* to $go:8080"'
+	check "and by its name" eval 'zt-run -q --network $lan -u 33 zt-test/web client http://go.local:8080/ 5 | grep -q "^5 .* to $go:8080"'
 	check "Go's datagrams are on the LAN" eval 'dns=$(zt-run -q --network $lan --name dns -u 33 -d zt-test/web datagrams :8053) &&
 		within 20 eval "zt-run -q --network $lan -u 33 zt-test/web ask $dns:8053 20 | grep -q \"^20 answers .* from $dns:8053\""'
 	check "without capabilities and new privileges" eval 'docker run --rm --cap-drop ALL --security-opt no-new-privileges --read-only -u 1000 \

@@ -30,6 +30,7 @@ mod naming;
 mod native;
 mod outcomes;
 mod ports;
+mod questions;
 mod requests;
 mod stream;
 

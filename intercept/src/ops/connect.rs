@@ -10,7 +10,7 @@ use crate::control::Waited;
 use crate::kernel::{Errno, Fd, Kernel, POLLOUT};
 use crate::lan::{Lan, Mode, is_loopback, is_private};
 use crate::native::{TCP_STATE_CLOSE, Timeval};
-use crate::outcome::{Outcome, Reason, Step};
+use crate::outcome::{End, Outcome, Reason, Step};
 use crate::own::Mark;
 use crate::sockaddr::{Given, parse, scope_of};
 
@@ -71,9 +71,23 @@ impl<K: Kernel> Program<'_, K> {
         Ok(lan)
     }
 
+    /// The service for a question to a name server of the container's own network; without it that is left to the kernel.
+    pub(super) fn lan_of_question(&self, own: End) -> Step<Lan<'_>> {
+        match self.lan() {
+            Lan::Away(_) => Err(own),
+            up @ Lan::Up(_) => Ok(up),
+        }
+    }
+
     /// An undecided socket of the kernel.
     fn connect_native(&self, fd: Fd, to: Given) -> Step<i32> {
-        let lan = self.lan_of_destination(to)?;
+        let lan = match self.lan_of_destination(to) {
+            Err(own) if self.settings.watches(to.address) => {
+                let (family, kind) = self.datagram_socket(fd).map_err(|_| own)?;
+                return self.connect_datagram(fd, family, kind, to, &self.lan_of_question(own)?);
+            }
+            lan => lan?,
+        };
         if let Ok((family, kind)) = self.datagram_socket(fd) {
             return self.connect_datagram(fd, family, kind, to, &lan);
         }

@@ -47,7 +47,7 @@ impl Rig {
         rig
     }
 
-    fn open(
+    pub(super) fn open(
         &mut self,
         local: SocketAddr,
         remote: Option<SocketAddr>,

@@ -105,6 +105,13 @@ part_launched() {
 	check "a dynamic program reaches it" eval 'within 20 eval "page $go:8080 | grep -q \" to $go:8080\""'
 	check "a Go client, too" eval 'zt-run -q --network $lan -u 33 zt-test/web client "http://$go:8080/" 50 | grep -q "^50 .* to $go:8080"'
 	check "and by its name" eval 'zt-run -q --network $lan -u 33 zt-test/web client http://go.local:8080/ 5 | grep -q "^5 .* to $go:8080"'
+	docker network create zt-test-both >/dev/null && docker run -d --name zt-test-db --network zt-test-both zt-test/nginx >/dev/null
+	local beside="zt-run -q --network $lan --docker-network zt-test-both" url
+	for url in http://web.local/ http://zt-test-db/; do
+		check "static programs find $url beside the engine's own names" eval '$beside zt-test/busybox busybox wget -q -O - $url | grep -q nginx'
+		check "so do those in Go" eval '$beside zt-test/web client $url 2 | grep -q "^2 .*"'
+	done
+	docker rm -f zt-test-db >/dev/null; docker network rm zt-test-both >/dev/null
 	check "Go's datagrams are on the LAN" eval 'dns=$(zt-run -q --network $lan --name dns -u 33 -d zt-test/web datagrams :8053) &&
 		within 20 eval "zt-run -q --network $lan -u 33 zt-test/web ask $dns:8053 20 | grep -q \"^20 answers .* from $dns:8053\""'
 	check "without capabilities and new privileges" eval 'docker run --rm --cap-drop ALL --security-opt no-new-privileges --read-only -u 1000 \

@@ -8,7 +8,7 @@ tools=(cc gcc make make)
 tests=(
 	python3 python3 curl curl nginx nginx-light ab apache2-utils tcpdump tcpdump ping iputils-ping
 	ip iproute2 setpriv util-linux nm binutils musl-gcc musl-tools
-	busybox busybox-static go golang-go
+	busybox busybox-static go golang-go podman podman runc runc
 	# The applications.
 	wrk wrk wget wget apache2 apache2-bin lighttpd lighttpd haproxy haproxy iperf3 iperf3
 	sshd openssh-server ssh openssh-client redis-server redis-server node nodejs

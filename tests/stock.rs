@@ -266,3 +266,43 @@ fn names_are_asked_and_answered_among_stock_hosts() {
     });
     assert!(text.starts_with(&stock_address), "{text}");
 }
+
+/// A gateway that is a stock node, with an address beyond the LAN behind it.
+#[test]
+fn a_default_route_leads_through_a_stock_gateway() {
+    const BEYOND: &str = "198.51.100.1";
+    let binary = stock_binary().expect("ZT_ONE names a stock zerotier-one");
+    let lab = Lab::new();
+    let (root_host, stock_host, our_host) = (lab.host(), lab.host(), lab.host());
+    let (root, network) = Service::start_lan(&root_host, POOL);
+    let stock = Stock::start(&binary, &stock_host, &root.home().join("planet"));
+    root.authorize(&network, &stock.address());
+    stock.join(&network);
+    let gateway = stock.wait_address(&network);
+    let mut ip = stock_host.command("ip");
+    ip.args(["address", "add", &format!("{BEYOND}/32"), "dev", "lo"]);
+    let _ = run(ip, Duration::from_secs(10)).expect_ok("ip address add");
+    let _ = content(&stock_host);
+    let _server = http_server(stock_host.command("python3"), &stock_host);
+    let (ours, _) = Service::start_member(&our_host, &root, &network);
+    let routes = serde_json::json!({"routes": [
+        {"target": format!("{POOL}.0/24"), "via": null},
+        {"target": "0.0.0.0/0", "via": gateway},
+    ]});
+    let _ = root.api(
+        "POST",
+        &format!("/controller/network/{network}"),
+        Some(&routes),
+    );
+    let _ = ours.cli(&["set", &network, "allowDefault=1"]);
+    let page = wait_for("a page from beyond", Duration::from_secs(30), || {
+        let mut curl = ours.intercepted(&network, "curl");
+        curl.args(["-sS", "-m", "5", &format!("http://{BEYOND}/")]);
+        let output = run(curl, Duration::from_secs(30));
+        (output.code == 0).then_some(output.stdout)
+    });
+    assert_eq!(page, "hello from the LAN\n");
+    let mut ping_program = ours.intercepted(&network, "ping");
+    ping_program.arg("-n");
+    ping(ping_program, BEYOND);
+}

@@ -30,6 +30,7 @@ mod naming;
 mod native;
 mod outcomes;
 mod ports;
+mod questions;
 mod requests;
 mod stream;
 
@@ -206,9 +207,9 @@ impl Broker {
         (self.streams.len(), self.listeners.len())
     }
 
-    /// Tells programs which addresses the LAN reaches, and which are its own here.
-    pub(crate) fn set_lan(&mut self, own: &[Prefix], routes: &[Prefix]) {
-        self.table.set_lan(own, routes);
+    /// Tells programs which addresses the LAN reaches, which are its own here, and which are on the links of the host.
+    pub(crate) fn set_lan(&mut self, own: &[Prefix], routes: &[Prefix], near: &[Prefix]) {
+        self.table.set_lan(own, routes, near);
     }
 
     /// Tells programs what they see of the LAN's interface.

@@ -10,7 +10,7 @@ use crate::control::Waited;
 use crate::kernel::{Errno, Fd, Kernel, POLLOUT};
 use crate::lan::{Lan, Mode, is_loopback, is_private};
 use crate::native::{SNDBUF_LOCK, TCP_STATE_CLOSE, Timeval};
-use crate::outcome::{Outcome, Reason, Step};
+use crate::outcome::{End, Outcome, Reason, Step};
 use crate::own::Mark;
 use crate::sockaddr::{Given, parse, scope_of};
 
@@ -74,9 +74,23 @@ impl<K: Kernel> Program<'_, K> {
         Ok(lan)
     }
 
+    /// The service for a question to a name server of the container's own network; without it that is left to the kernel.
+    pub(super) fn lan_of_question(&self, own: End) -> Step<Lan<'_>> {
+        match self.lan() {
+            Lan::Away(_) => Err(own),
+            up @ Lan::Up(_) => Ok(up),
+        }
+    }
+
     /// An undecided socket of the kernel.
     fn connect_native(&self, fd: Fd, to: Given, untouched: bool) -> Step<i32> {
-        let lan = self.lan_of_destination(to)?;
+        let lan = match self.lan_of_destination(to) {
+            Err(own) if self.settings.watches(to.address) => {
+                let (family, kind) = self.datagram_socket(fd).map_err(|_| own)?;
+                return self.connect_datagram(fd, family, kind, to, &self.lan_of_question(own)?);
+            }
+            lan => lan?,
+        };
         let tcp = self.tcp_family(fd);
         if tcp.is_err()
             && let Ok((family, kind)) = self.datagram_socket(fd)

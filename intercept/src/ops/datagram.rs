@@ -82,14 +82,19 @@ impl<K: Kernel> Program<'_, K> {
     fn first_send(&self, fd: Fd, to: &[u8]) -> Step<Id> {
         let to = parse(to).ok_or(Reason::NotInternet)?;
         // A lookup at a resolver of the container's own network must not cost a system call.
+        let is_watched = self.settings.watches(to.address);
         if self.settings.mode() == Mode::Split
+            && !is_watched
             && let Some(table) = self.kernel.table()
             && table.reach(to.address.ip(), scope_of(to.address)) == Reach::Own
         {
             return Err(Reason::NotOnTheLan.into());
         }
         let (family, kind) = self.datagram_socket(fd)?;
-        let lan = self.lan_of_destination(to)?;
+        let lan = match self.lan_of_destination(to) {
+            Err(own) if is_watched => self.lan_of_question(own)?,
+            lan => lan?,
+        };
         self.move_to_lan(fd, (family, kind), to, None, &lan)
     }
 

@@ -92,7 +92,7 @@ impl StandIn {
                 length: 64,
             },
         ];
-        table.set_lan(&lan, &lan);
+        table.set_lan(&lan, &lan, &[]);
         let service = Arc::new(Service {
             table: Mutex::new(table),
             sockets: Mutex::default(),

@@ -80,7 +80,7 @@ impl Simulated {
             address: "10.77.0.1".parse().unwrap(),
             length: 24,
         };
-        TableWriter::new(&table, 1).set_lan(&[lan], &[lan]);
+        TableWriter::new(&table, 1).set_lan(&[lan], &[lan], &[]);
         let kernel = Self {
             open: RefCell::default(),
             requests: RefCell::default(),
@@ -123,7 +123,7 @@ impl Simulated {
             length: 24,
         };
         let mut writer = TableWriter::new(&self.table, 1);
-        writer.set_lan(&[lan], &[lan]);
+        writer.set_lan(&[lan], &[lan], &[]);
         writer.insert(name.id.tag(), entry).unwrap();
     }
 

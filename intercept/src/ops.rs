@@ -8,6 +8,7 @@ mod datagram;
 mod epoll;
 pub mod frames;
 mod groups;
+mod information;
 pub mod interface;
 mod listen;
 mod lookup;

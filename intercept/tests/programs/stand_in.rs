@@ -216,6 +216,11 @@ impl Service {
                 };
                 send_reply(&channel, &reply, &[])?;
             }
+            // There is no TCP here.
+            Request::Measure { .. } => {
+                let errno = libc::ENOENT;
+                send_reply(&channel, &Reply::Failed { errno }, &[])?;
+            }
             _ => return Err(io::Error::other("wrong number of descriptors")),
         }
         Ok(())

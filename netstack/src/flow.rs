@@ -6,8 +6,7 @@ use std::time::Duration;
 use crate::config::KeepAlive;
 use crate::event::{FlowId, ListenerId};
 use crate::host::Host;
-use crate::tcp::Tally;
-use crate::tcp::{Connection, Phase, Tcp};
+use crate::tcp::{Connection, Phase, Tally, Tcp};
 use crate::time::Instant;
 
 /// Who began a connection.

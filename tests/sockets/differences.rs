@@ -98,17 +98,19 @@ const KNOWN: &[Known] = &[
             "info_counts_what_was_sent",
             "info_counts_what_was_received",
         ],
-        players: EVERYBODY,
+        players: &[&[Player::OneService]],
         always: true,
-        what: "`TCP_INFO` tells the state and plausible numbers only.",
-        reason: "It is answered from the state table.",
+        what: "Between two programs of one service `TCP_INFO` tells plausible numbers, and `TCP_ESTABLISHED` until the end.",
+        reason: "There is no TCP: the bytes go through a Unix pair, which counts none.",
     },
     Known {
         cases: &[
             "accept_after_the_peer_has_reset",
+            "batch_tells_a_reset",
             "close_with_unread_data_resets",
             "connect_refused_told_by_read",
             "connect_refused_told_by_write",
+            "number_of_receive_tells_a_reset",
             "reset_discards_nothing_that_was_read",
             "reset_told_by_recvmsg",
             "reset_told_by_send",
@@ -132,6 +134,7 @@ const KNOWN: &[Known] = &[
     },
     Known {
         cases: &[
+            "batch_has_no_names",
             "message_flags_and_control",
             "receive_by_every_call",
             "send_with_a_destination",
@@ -139,7 +142,7 @@ const KNOWN: &[Known] = &[
         ],
         players: &[BY_LAUNCHER],
         always: true,
-        what: "`recvfrom` and `recvmsg` on a connection write a name, a destination given to a connection is `EISCONN`, `MSG_TRUNC` discards nothing.",
+        what: "`recvfrom`, `recvmsg` and `recvmmsg` on a connection write a name, a destination given to a connection is `EISCONN`, `MSG_TRUNC` discards nothing.",
         reason: "As above.",
     },
     Known {

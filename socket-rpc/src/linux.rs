@@ -119,6 +119,7 @@ pub const EINVAL: i32 = 22;
 pub const ENFILE: i32 = 23;
 pub const EMFILE: i32 = 24;
 pub const EPIPE: i32 = 32;
+pub const ENOSYS: i32 = 38;
 pub const ENOTSOCK: i32 = 88;
 pub const EDESTADDRREQ: i32 = 89;
 pub const EMSGSIZE: i32 = 90;

@@ -12,6 +12,7 @@ mod interfaces;
 mod names;
 mod options;
 mod receive;
+mod reserved;
 mod send;
 mod setup;
 mod vectors;

@@ -34,7 +34,7 @@ pub(crate) const TCP_STATE_CLOSE: u8 = 7;
 pub(crate) const TCP_STATE_LISTEN: u8 = 10;
 
 /// Options that the service must know, as the kernel socket has them.
-const CARRIED_OPTIONS: [(i32, i32); 21] = [
+pub(crate) const CARRIED_OPTIONS: [(i32, i32); 21] = [
     (SOL_SOCKET, SO_KEEPALIVE),
     (SOL_SOCKET, SO_REUSEADDR),
     (SOL_SOCKET, SO_REUSEPORT),

@@ -58,18 +58,18 @@ const KNOWN: &[Known] = &[
         reason: "The decision swaps the one descriptor that it is made on; finding the copies would cost every connection a look at all descriptors.",
     },
     Known {
+        cases: &["connect_unspecified_leaves_an_error"],
+        players: EVERYBODY,
+        always: true,
+        what: "After `connect` with `AF_UNSPEC` has dissolved a connection, the first send says `EPIPE`, as all that follow, not `ECONNRESET` once.",
+        reason: "The descriptor is a fresh socket of the kernel, which has no error pending.",
+    },
+    Known {
         cases: &["listen_and_never_accept"],
         players: EVERYBODY,
         always: true,
         what: "When a listener is closed, connections that waited in its queue end with an end of file, not with a reset.",
         reason: "The queue holds ready descriptors, which the kernel closes like any others.",
-    },
-    Known {
-        cases: &["listener_shut_down_and_again"],
-        players: EVERYBODY,
-        always: true,
-        what: "A listener that was shut down cannot listen again.",
-        reason: "Its queue is shut for good; programs close such a socket.",
     },
     Known {
         cases: &["ready_only_what_is_asked", "write_to_a_closed_peer"],
@@ -84,13 +84,6 @@ const KNOWN: &[Known] = &[
         always: true,
         what: "Between two programs of one service a reset is told by the next read or write, not by `SO_ERROR`.",
         reason: "Nobody but the kernel stands between the two, and a Unix socket knows no reset of an empty queue.",
-    },
-    Known {
-        cases: &["connect_unspecified_disconnects"],
-        players: EVERYBODY,
-        always: true,
-        what: "`connect` with `AF_UNSPEC` does not dissolve a TCP connection.",
-        reason: "The descriptor is the connection's for good; programs close it.",
     },
     Known {
         cases: &[

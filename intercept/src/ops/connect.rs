@@ -31,7 +31,7 @@ impl<K: Kernel> Program<'_, K> {
             return self.connect_own_datagram(fd, id, address).into();
         }
         let Some(to) = parse(address) else {
-            return Outcome::PassThrough(Reason::NotInternet);
+            return self.dissolve(fd, address).into();
         };
         let end = match self.own(fd) {
             Some(Name { kind, id }) if kind.is_framed() => {

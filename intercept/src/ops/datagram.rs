@@ -25,7 +25,6 @@ use crate::sockaddr::{Given, family_of, parse, scope_of, wildcard};
 
 /// Half the send buffer that the largest datagram needs; the kernel doubles it.
 const SEND_BUFFER: i32 = 106_496;
-const AF_UNSPEC: u16 = 0;
 const LOOPBACK_DEVICE: &[u8] = b"lo\0";
 
 impl<K: Kernel> Program<'_, K> {

@@ -5,6 +5,7 @@ mod again;
 mod bind;
 mod connect;
 mod datagram;
+mod device;
 mod dissolve;
 mod epoll;
 pub mod frames;

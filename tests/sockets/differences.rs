@@ -156,11 +156,22 @@ const KNOWN: &[Known] = &[
             "epoll_edge_before_the_connection",
             "epoll_of_a_refusal",
             "epoll_before_listening",
+            "number_of_epoll_ctl_before_connect",
         ],
         players: &[BY_LAUNCHER],
         always: false,
         what: "A socket that was registered in epoll before `connect` or `listen` may lose the registration when several processes of the program do this at the same time.",
         reason: "A fault of `zt-launch`, to be mended.",
+    },
+    Known {
+        cases: &[
+            "options_bind_to_this_device",
+            "options_bind_udp_to_this_device",
+        ],
+        players: &[BY_LAUNCHER],
+        always: true,
+        what: "The LAN's interface is not listed, nor can a socket be bound to it.",
+        reason: "Static programs ask the kernel itself for interfaces.",
     },
     Known {
         cases: &["connect_bad_arguments"],

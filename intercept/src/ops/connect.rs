@@ -38,7 +38,7 @@ impl<K: Kernel> Program<'_, K> {
                 self.connect_own_datagram(fd, id, address)
             }
             Some(name) => self.connect_own(fd, name, to),
-            None => self.connect_native(fd, to),
+            None => self.unless_bound_to_lan(fd, self.connect_native(fd, to)),
         };
         end.into()
     }

@@ -138,13 +138,18 @@ impl<K: Kernel> Program<'_, K> {
         Ok(self.open_datagram(fd, &native, native.local, remote, kernel)?)
     }
 
-    /// Moves a socket that the program has not sent from.
-    pub(super) fn move_unbound(&self, fd: Fd, family: Family, kind: Kind) -> Step<Id> {
+    /// Moves a socket that the program has not sent from, which serves the network of `kernel` too.
+    pub(super) fn move_unbound(
+        &self,
+        fd: Fd,
+        family: Family,
+        kind: Kind,
+        kernel: Option<Fd>,
+    ) -> Step<Id> {
         let native = self.native_datagram(fd, family, kind)?;
         if !native.local.ip().is_unspecified() {
             return Err(Reason::BoundElsewhere.into());
         }
-        let kernel = self.own_network(fd);
         Ok(self.open_datagram_as(
             fd,
             &native,

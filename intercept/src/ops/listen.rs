@@ -84,7 +84,8 @@ impl<K: Kernel> Program<'_, K> {
                 Mode::Isolated => Err(Errno(ENETDOWN).into()),
             };
         }
-        let both = self.settings.mode() == Mode::Split || self.confine(fd);
+        let both =
+            !self.is_bound_to_lan(fd) && (self.settings.mode() == Mode::Split || self.confine(fd));
         if both {
             // First on the kernel's network, whose errors are the kernel's own.
             self.kernel.listen(fd, backlog)?;

@@ -77,6 +77,9 @@ impl<K: Kernel> Program<'_, K> {
                 Some(value) => self.set_own_option(own, level, name, value).into(),
                 None => Outcome::Fail(Errno(EFAULT)),
             },
+            None if (level, name) == (SOL_SOCKET, SO_BINDTODEVICE) => {
+                self.set_device(fd, value.unwrap_or_default()).into()
+            }
             None if is_of_groups(level, name) => {
                 self.set_group_option(fd, level, name, value).into()
             }

@@ -226,6 +226,25 @@ int main(void) {
     say("from loopback to the LAN", try_connect(fd, "10.77.0.98", 80) < 0);
     close(fd);
 
+    /* Bound to the LAN's interface: there, and nowhere else. */
+    l = socket(AF_INET, SOCK_STREAM, 0);
+    say("bound to the LAN", setsockopt(l, SOL_SOCKET, SO_BINDTODEVICE, "zttest", 6));
+    any = at("0.0.0.0", 0);
+    bind(l, (void *)&any, sizeof any);
+    listen(l, 5);
+    len = sizeof any;
+    getsockname(l, (void *)&any, &len);
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    say("its port on loopback", try_connect(fd, "127.0.0.1", ntohs(any.sin_port)));
+    say("its port on the LAN", try_connect(fd, "10.77.0.1", ntohs(any.sin_port)));
+    close(fd), close(l);
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "zttest", 6);
+    say("from the LAN to loopback", try_connect(fd, "127.0.0.1", 1));
+    say("from the LAN to elsewhere", try_connect(fd, "192.0.2.1", 1));
+    say("to the LAN", try_connect(fd, "10.77.0.98", 80));
+    close(fd);
+
     /* Cancelling a blocking connect, and no descriptor left over (the control connection may be). */
     fd = socket(AF_INET, SOCK_STREAM, 0);
     cancel("connect", blocked_connect, &fd);

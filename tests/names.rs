@@ -92,6 +92,7 @@ fn members_find_each_other_by_name() {
                  gethostbyname2 0: {name} {address}\n\
                  gethostbyname_r 0: {name} {address}\n\
                  no room 34 1\n\
+                 res_querydomain 1 {address}\n\
                  res_query 1 {address}\n"
             );
             assert_eq!(text, expected, "{compiler}");

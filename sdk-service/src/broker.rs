@@ -30,6 +30,7 @@ mod naming;
 mod native;
 mod outcomes;
 mod ports;
+mod progress;
 mod questions;
 mod requests;
 mod stream;

@@ -30,6 +30,7 @@
 //! | [`TakeLost`](Request::TakeLost) | – | [`Reply::Lost`], or [`Reply::Failed`] with `EAGAIN` |
 //! | [`SetOption`](Request::SetOption) | – | none |
 //! | [`Query`](Request::Query) | – | [`Reply::State`], or [`Reply::Failed`] with `ENOENT` |
+//! | [`Measure`](Request::Measure) | – | [`Reply::Progress`], or [`Reply::Failed`] with `ENOENT` |
 //! | [`Resolve`](Request::Resolve) | – | [`Reply::Addresses`], or [`Reply::Failed`] |
 //! | [`NameOf`](Request::NameOf) | – | [`Reply::NameOf`], or [`Reply::Failed`] |
 //! | [`Records`](Request::Records) | – | [`Reply::Message`], or [`Reply::Failed`] |
@@ -128,6 +129,7 @@ pub mod linux;
 pub mod lost;
 mod names;
 mod options;
+mod progress;
 mod reach;
 mod reply;
 mod request;
@@ -141,6 +143,7 @@ pub use id::{Id, Kind, Name};
 pub use lost::Lost;
 pub use names::{Addresses, DnsMessage, HostName};
 pub use options::{OptionError, Options};
+pub use progress::Progress;
 pub use reach::{Reach, interface_of, is_for_many};
 pub use reply::Reply;
 pub use request::{

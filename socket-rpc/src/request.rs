@@ -42,6 +42,11 @@ pub enum Request {
         /// Which socket.
         id: Id,
     },
+    /// Asks how a connection is getting on.
+    Measure {
+        /// Which socket.
+        id: Id,
+    },
     /// Asks for the addresses of a name.
     Resolve {
         /// The name.
@@ -312,6 +317,9 @@ impl Request {
             QUERY => Self::Query {
                 id: id(&mut input)?,
             },
+            MEASURE => Self::Measure {
+                id: id(&mut input)?,
+            },
             RESOLVE => Self::Resolve {
                 name: HostName::read(&mut input)?,
                 v4: input.bool()?,
@@ -412,6 +420,10 @@ impl Request {
                 out.u8(QUERY);
                 out.bytes(&id.to_bytes());
             }
+            Self::Measure { id } => {
+                out.u8(MEASURE);
+                out.bytes(&id.to_bytes());
+            }
             Self::Resolve { name, v4, v6 } => {
                 out.u8(RESOLVE);
                 name.write(&mut out);
@@ -443,6 +455,7 @@ const CONNECT_DATAGRAM: u8 = 8;
 const BIND_DATAGRAM: u8 = 9;
 const MEMBERSHIP: u8 = 10;
 const TAKE_LOST: u8 = 11;
+const MEASURE: u8 = 12;
 // Far from the others, which are numbered in turn.
 const RESOLVE: u8 = 32;
 const NAME_OF: u8 = 33;

@@ -194,6 +194,12 @@ impl Supervisor {
         Ok((sys::inode(fd)?, Arc::new(socket)))
     }
 
+    /// The same for a socket of the kernel that is undecided again.
+    pub(crate) fn native_socket(&self, fd: Fd) -> Result<(u64, Arc<Socket>), Errno> {
+        let socket = Socket::native(sys::duplicate(fd)?);
+        Ok((sys::inode(fd)?, Arc::new(socket)))
+    }
+
     /// Knows a socket from now on.
     pub(crate) fn know(&self, inode: u64, socket: &Arc<Socket>) {
         self.sockets.add(inode, Arc::clone(socket), self.table());

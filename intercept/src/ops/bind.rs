@@ -46,6 +46,9 @@ impl<K: Kernel> Program<'_, K> {
             return self.bind_datagram(fd, family, kind, address, at);
         }
         let wildcard = at.address.ip().is_unspecified();
+        if wildcard && self.is_bound_to_lan(fd) {
+            return self.bind_lan(fd, at.address);
+        }
         if self.settings.mode() == Mode::Isolated && !(wildcard && self.confine(fd)) {
             return self.bind_lan(fd, at.address);
         }

@@ -34,14 +34,14 @@ impl<K: Kernel> Program<'_, K> {
             return self.connect_own_datagram(fd, id, address).into();
         }
         let Some(to) = parse(address) else {
-            return Outcome::PassThrough(Reason::NotInternet);
+            return self.dissolve(fd, address).into();
         };
         let end = match self.own(fd) {
             Some(Name { kind, id }) if kind.is_framed() => {
                 self.connect_own_datagram(fd, id, address)
             }
             Some(name) => self.connect_own(fd, name, to),
-            None => self.connect_native(fd, to, untouched),
+            None => self.unless_bound_to_lan(fd, self.connect_native(fd, to, untouched)),
         };
         end.into()
     }

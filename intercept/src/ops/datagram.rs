@@ -25,7 +25,6 @@ use crate::sockaddr::{Given, family_of, parse, scope_of, wildcard};
 
 /// Half the send buffer that the largest datagram needs; the kernel doubles it.
 const SEND_BUFFER: i32 = 106_496;
-const AF_UNSPEC: u16 = 0;
 const LOOPBACK_DEVICE: &[u8] = b"lo\0";
 
 impl<K: Kernel> Program<'_, K> {
@@ -148,13 +147,18 @@ impl<K: Kernel> Program<'_, K> {
         Ok(self.open_datagram(fd, &native, native.local, remote, kernel)?)
     }
 
-    /// Moves a socket that the program has not sent from.
-    pub(super) fn move_unbound(&self, fd: Fd, family: Family, kind: Kind) -> Step<Id> {
+    /// Moves a socket that the program has not sent from, which serves the network of `kernel` too.
+    pub(super) fn move_unbound(
+        &self,
+        fd: Fd,
+        family: Family,
+        kind: Kind,
+        kernel: Option<Fd>,
+    ) -> Step<Id> {
         let native = self.native_datagram(fd, family, kind)?;
         if !native.local.ip().is_unspecified() {
             return Err(Reason::BoundElsewhere.into());
         }
-        let kernel = self.own_network(fd);
         Ok(self.open_datagram_as(
             fd,
             &native,

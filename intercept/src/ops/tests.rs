@@ -16,7 +16,7 @@ use crate::own::own_name;
 use crate::registrations::Registrations;
 use crate::sockaddr::encode;
 use crate::{NewSockets, Program, SockAddr};
-use zt_socket_rpc::linux::SO_BINDTODEVICE;
+use zt_socket_rpc::linux::{AF_UNIX, AF_UNSPEC, SO_BINDTODEVICE};
 
 /// A program beside its service.
 struct World {
@@ -195,10 +195,14 @@ fn sockets_that_are_decided_or_foreign_are_left_alone() {
     ] {
         assert_eq!(world.connect(fd, LAN), Outcome::PassThrough(reason));
     }
-    assert_eq!(
-        world.program().connect(v6, &[0; 16]),
-        Outcome::PassThrough(Reason::NotInternet)
-    );
+    for (family, reason) in [(AF_UNIX, Reason::NotInternet), (AF_UNSPEC, Reason::NotOurs)] {
+        let mut address = [0; 16];
+        address[..2].copy_from_slice(&family.to_ne_bytes());
+        assert_eq!(
+            world.program().connect(v6, &address),
+            Outcome::PassThrough(reason)
+        );
+    }
     assert!(world.requests().is_empty());
 }
 

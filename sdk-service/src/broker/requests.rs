@@ -82,6 +82,9 @@ impl Broker {
             }
             (Request::SetOption(option), _) => self.set_option(turn, &option),
             (Request::Query { id }, _) => self.query(&connection, id),
+            (Request::Measure { id }, _) => {
+                reply(&connection, &self.measure(turn, id), None);
+            }
             (
                 request @ (Request::Resolve { .. }
                 | Request::NameOf { .. }
@@ -366,6 +369,7 @@ fn has_its_descriptors(request: &Request, descriptors: &[OwnedFd]) -> bool {
             | Request::Membership(_)
             | Request::TakeLost { .. }
             | Request::Query { .. }
+            | Request::Measure { .. }
             | Request::Resolve { .. }
             | Request::NameOf { .. }
             | Request::Records { .. },

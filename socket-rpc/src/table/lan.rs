@@ -100,13 +100,9 @@ impl Table<'_> {
 
     /// Whether `address` is the broadcast address of one of the LAN's own prefixes.
     pub fn is_broadcast(&self, address: IpAddr) -> bool {
-        self.any_prefix(|own, prefix| match (prefix.address, address) {
+        self.any_prefix(|own, prefix| {
             // RFC 3021: a /31 has no broadcast address.
-            (IpAddr::V4(ours), IpAddr::V4(asked)) if own && prefix.length < 31 => {
-                let host = u32::MAX.checked_shr(prefix.length.into()).unwrap_or(0);
-                asked.to_bits() == ours.to_bits() | host
-            }
-            _ => false,
+            own && prefix.length < 31 && prefix.broadcast().map(IpAddr::V4) == Some(address)
         })
     }
 

@@ -19,7 +19,7 @@ use crate::process::{Process, made, program};
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn socket(domain: c_int, of_type: c_int, protocol: c_int) -> c_int {
+pub(super) unsafe extern "C" fn socket(domain: c_int, of_type: c_int, protocol: c_int) -> c_int {
     // SAFETY: no pointers.
     let fd = unsafe { next::socket(domain, of_type, protocol) };
     let is_echo = matches!(
@@ -57,7 +57,7 @@ unsafe extern "C" fn socket(domain: c_int, of_type: c_int, protocol: c_int) -> c
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn connect(fd: c_int, address: *const u8, len: u32) -> c_int {
+pub(super) unsafe extern "C" fn connect(fd: c_int, address: *const u8, len: u32) -> c_int {
     if is_active()
         // SAFETY: the program's promise.
         && let Some(to) = unsafe { input(address, len) }
@@ -75,7 +75,7 @@ unsafe extern "C" fn connect(fd: c_int, address: *const u8, len: u32) -> c_int {
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn bind(fd: c_int, address: *const u8, len: u32) -> c_int {
+pub(super) unsafe extern "C" fn bind(fd: c_int, address: *const u8, len: u32) -> c_int {
     if is_active()
         // SAFETY: the program's promise.
         && let Some(at) = unsafe { input(address, len) }
@@ -93,7 +93,7 @@ unsafe extern "C" fn bind(fd: c_int, address: *const u8, len: u32) -> c_int {
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn listen(fd: c_int, backlog: c_int) -> c_int {
+pub(super) unsafe extern "C" fn listen(fd: c_int, backlog: c_int) -> c_int {
     if is_active() {
         match log::outcome("listen", fd, program().listen(fd, backlog)) {
             Outcome::Done(value) => return value,
@@ -108,7 +108,7 @@ unsafe extern "C" fn listen(fd: c_int, backlog: c_int) -> c_int {
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn accept(fd: c_int, address: *mut u8, len: *mut u32) -> c_int {
+pub(super) unsafe extern "C" fn accept(fd: c_int, address: *mut u8, len: *mut u32) -> c_int {
     if is_active() {
         // SAFETY: the program's promise.
         if let Some(value) = unsafe { accept_own(fd, address, len, 0) } {
@@ -122,7 +122,12 @@ unsafe extern "C" fn accept(fd: c_int, address: *mut u8, len: *mut u32) -> c_int
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn accept4(fd: c_int, address: *mut u8, len: *mut u32, flags: c_int) -> c_int {
+pub(super) unsafe extern "C" fn accept4(
+    fd: c_int,
+    address: *mut u8,
+    len: *mut u32,
+    flags: c_int,
+) -> c_int {
     if is_active() {
         // SAFETY: the program's promise.
         if let Some(value) = unsafe { accept_own(fd, address, len, flags) } {

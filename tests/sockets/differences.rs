@@ -154,32 +154,6 @@ const KNOWN: &[Known] = &[
         what: "`ioctl` answers as for a Unix socket: no `SIOCOUTQNSD`, no `SIOCATMARK`; options of levels that TCP does not have fail with another errno.",
         reason: "`zt-launch` traps neither `ioctl` nor options of foreign levels.",
     },
-    Known {
-        cases: &[
-            "epoll_before_the_connection",
-            "epoll_edge_before_the_connection",
-            "epoll_of_a_refusal",
-            "epoll_before_listening",
-        ],
-        players: &[BY_LAUNCHER],
-        always: false,
-        what: "A socket that was registered in epoll before `connect` or `listen` may lose the registration when several processes of the program do this at the same time.",
-        reason: "A fault of `zt-launch`, to be mended.",
-    },
-    Known {
-        cases: &["connect_bad_arguments"],
-        players: &[BY_LAUNCHER],
-        always: false,
-        what: "After several malformed `connect`s of a socket a good one says `ENETUNREACH`.",
-        reason: "A fault of `zt-launch`, to be mended.",
-    },
-    Known {
-        cases: &["connect_refused_non_blocking"],
-        players: &[BY_LAUNCHER],
-        always: false,
-        what: "A refusal that `SO_ERROR` has told may be told once more, as `ECONNRESET`, by the next read.",
-        reason: "The read is not trapped and finds the pair's own error.",
-    },
 ];
 
 impl Known {

@@ -257,6 +257,17 @@ fn a_socket_is_registered_before_it_connects() {
     assert_eq!(said, format!("True\n{once}{once}{once}True\n0\n"));
 }
 
+#[test]
+fn many_register_sockets_before_they_connect() {
+    lan!(lab, network, a address, b _client_address);
+    let _server = waiting(&a, &network, "threads", &["1000"]);
+    let mut client = b.launched(&network, "python3");
+    client
+        .arg(program("launch.py"))
+        .args(["registrations", "8080", &address]);
+    assert_eq!(run(client, LIMIT).expect_ok("the clients"), "[0]\n");
+}
+
 /// A connection is handed down, and one process after the other works on it.
 #[test]
 fn a_connection_survives_exec() {

@@ -16,10 +16,7 @@ fn two_programs_of_one_service_see_it_too() {
 }
 
 /// What the library sees and `zt-launch` does not, for the most part in the calls that carry data, which it does not trap.
-const UNTRAPPED: [&str; 5] = [
-    // A fault, to be mended: the registration may be lost when several processes register at once
-    // (`tests/sockets/differences.rs` has it too).
-    "epoll_before_connect",
+const UNTRAPPED: [&str; 4] = [
     // A receive on a listener waits where the kernel says `ENOTCONN`.
     "listener_names_its_errors",
     // `zt-launch` has programs fall back to plain TCP.

@@ -5,6 +5,8 @@
     launch.py alarm PORT            a signal handler runs while accept and connect wait
     launch.py again PORT            listens on one port again and again, then no longer, and waits
     launch.py registered PORT HOST  connects a socket that two epoll instances know already
+    launch.py registrations PORT HOST
+                                    many processes at once connect sockets that an instance knows already
     launch.py echo PORT             sends every datagram back, after the sender's address
     launch.py calls PORT HOST       asks that one with each of the calls that there are
     launch.py orphan PORT           waits in accept, and says how that ended
@@ -134,6 +136,24 @@ def registered(port):
     print(os.wait()[1], flush=True)
 
 
+def registrations(port):
+    """The instance is made last, so that nothing but its registration comes before `connect`."""
+    children = []
+    for _ in range(24):
+        child = os.fork()
+        if child == 0:
+            missed = 0
+            for _ in range(40):
+                with socket.socket() as s, select.epoll() as instance:
+                    s.setblocking(False)
+                    instance.register(s, select.EPOLLOUT | select.EPOLLET)
+                    s.connect_ex((sys.argv[3], port))
+                    missed += not instance.poll(10)
+            os._exit(missed)
+        children.append(child)
+    print(sorted({os.waitpid(child, 0)[1] for child in children}), flush=True)
+
+
 def echo(port):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.bind(("", port))
@@ -223,4 +243,4 @@ elif sys.argv[1] == "threads":
     threads(int(sys.argv[2]), int(sys.argv[3]))
 else:
     {"prefork": prefork, "alarm": alarm, "again": again, "registered": registered,
-     "echo": echo, "calls": calls, "orphan": orphan, "graceful": graceful}[sys.argv[1]](int(sys.argv[2]))
+     "registrations": registrations, "echo": echo, "calls": calls, "orphan": orphan, "graceful": graceful}[sys.argv[1]](int(sys.argv[2]))

@@ -152,19 +152,6 @@ const KNOWN: &[Known] = &[
     },
     Known {
         cases: &[
-            "epoll_before_the_connection",
-            "epoll_edge_before_the_connection",
-            "epoll_of_a_refusal",
-            "epoll_before_listening",
-            "number_of_epoll_ctl_before_connect",
-        ],
-        players: &[BY_LAUNCHER],
-        always: false,
-        what: "A socket that was registered in epoll before `connect` or `listen` may lose the registration when several processes of the program do this at the same time.",
-        reason: "A fault of `zt-launch`, to be mended.",
-    },
-    Known {
-        cases: &[
             "options_bind_to_this_device",
             "options_bind_udp_to_this_device",
         ],
@@ -172,20 +159,6 @@ const KNOWN: &[Known] = &[
         always: true,
         what: "The LAN's interface is not listed, nor can a socket be bound to it.",
         reason: "Static programs ask the kernel itself for interfaces.",
-    },
-    Known {
-        cases: &["connect_bad_arguments"],
-        players: &[BY_LAUNCHER],
-        always: false,
-        what: "After several malformed `connect`s of a socket a good one says `ENETUNREACH`.",
-        reason: "A fault of `zt-launch`, to be mended.",
-    },
-    Known {
-        cases: &["connect_refused_non_blocking"],
-        players: &[BY_LAUNCHER],
-        always: false,
-        what: "A refusal that `SO_ERROR` has told may be told once more, as `ECONNRESET`, by the next read.",
-        reason: "The read is not trapped and finds the pair's own error.",
     },
 ];
 

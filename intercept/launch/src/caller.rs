@@ -226,6 +226,47 @@ impl<'a> Caller<'a> {
                 .any(|(_, _, event)| event.events & libc::EPOLLET.cast_unsigned() != 0)
     }
 
+    /// Puts `from` at the program's number, known as `socket` before the program can ask about it.
+    fn put_in_place(
+        &self,
+        (inode, socket): (u64, &Arc<Socket>),
+        from: Fd,
+        close_on_exec: bool,
+    ) -> Result<(), Errno> {
+        socket.is_at(self.thread.process, self.number);
+        self.supervisor.know(inode, socket);
+        let put = self.replace_over_there(from, close_on_exec);
+        if put.is_err() {
+            self.supervisor.sockets.forget(inode);
+        }
+        put
+    }
+
+    /// Puts a half without an error at the program's number. The failure of the connection has been told; the half that
+    /// failed would tell it again, to a call that carries data.
+    fn tell_no_more(&self, failed: &Socket) -> Result<(), Errno> {
+        let Some(name) = failed.name else {
+            return Ok(());
+        };
+        let flags = target::flags_of(self.call.thread, self.number)?;
+        let (ours, theirs) = sys::socket_pair(libc::SOCK_STREAM | flags & libc::SOCK_NONBLOCK)?;
+        // Reads as an end of file and writes as `EPIPE` from now on.
+        sys::close(theirs);
+        let ours = sys::owned(ours)?;
+        let socket = Arc::new(Socket::connection(name, failed.marks()));
+        socket.is_told.store(true, Ordering::Relaxed);
+        let inode = sys::inode(ours.as_raw_fd())?;
+        let close_on_exec = flags & libc::O_CLOEXEC != 0;
+        self.put_in_place((inode, &socket), ours.as_raw_fd(), close_on_exec)?;
+        // The other one stays known, for its copies.
+        self.place.replace(Place {
+            inode,
+            socket,
+            fresh: None,
+        });
+        Ok(())
+    }
+
     /// Puts `from` at the program's number.
     fn replace_over_there(&self, from: Fd, close_on_exec: bool) -> Result<(), Errno> {
         let before = self.place.borrow();
@@ -270,15 +311,13 @@ impl<'a> Caller<'a> {
         let inode = sys::inode(outlet.as_raw_fd())?;
         let relay = Relay::start(self.supervisor, sys::duplicate(channel)?, name.id, &outlet)?;
         let socket = Arc::new(Socket::datagram(name, outlet, relay));
-        socket.is_at(self.thread.process, self.number);
-        self.supervisor.know(inode, &socket);
-        if is_new {
-            let put = socket.copy.as_ref().map_or(Ok(()), |outlet| {
-                self.replace_over_there(outlet.as_raw_fd(), close_on_exec)
-            });
-            if put.is_err() {
-                self.supervisor.sockets.forget(inode);
-                return put;
+        match socket.copy.as_ref().filter(|_| is_new) {
+            Some(outlet) => {
+                self.put_in_place((inode, &socket), outlet.as_raw_fd(), close_on_exec)?;
+            }
+            None => {
+                socket.is_at(self.thread.process, self.number);
+                self.supervisor.know(inode, &socket);
             }
         }
         sys::close(channel);

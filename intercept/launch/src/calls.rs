@@ -128,10 +128,13 @@ fn make_instance(supervisor: &Arc<Supervisor>, call: &Call, flags: i32) -> Answe
     given(sys::epoll_instance().and_then(|instance| {
         let close_on_exec = flags & libc::EPOLL_CLOEXEC != 0;
         let fd = instance.as_raw_fd();
-        supervisor
-            .listener
-            .answer_with(call, fd, close_on_exec)
-            .map(|_| supervisor.instances.add(thread.process, instance))
+        // Before the program has it: its next call may come while this worker still waits for a processor.
+        let kept = supervisor.instances.add(thread.process, instance);
+        let put = supervisor.listener.answer_with(call, fd, close_on_exec);
+        if put.is_err() {
+            supervisor.instances.forget(&kept);
+        }
+        put.map(drop)
     }))
 }
 
@@ -228,7 +231,8 @@ fn with_address(
     }
 }
 
-/// The end of a call that decides about a socket: unless it failed, what is not on the LAN now is the kernel's.
+/// The end of a call that decides about a socket: unless it failed, what is not on the LAN now is the kernel's. A socket
+/// that the kernel is going to refuse an address of another kind stays undecided.
 fn decided(
     supervisor: &Arc<Supervisor>,
     call: &Call,
@@ -236,7 +240,10 @@ fn decided(
     caller: &Caller<'_>,
     outcome: Outcome,
 ) -> Answer {
-    if !matches!(outcome, Outcome::Fail(_)) {
+    if !matches!(
+        outcome,
+        Outcome::Fail(_) | Outcome::PassThrough(Reason::NotInternet)
+    ) {
         caller.let_go();
     }
     end(supervisor, call, name, outcome, Answer::Value)

@@ -31,14 +31,21 @@ pub(crate) struct Instance(OwnedFd);
 
 impl Instances {
     /// A process gets an instance.
-    pub(crate) fn add(&self, process: i32, instance: OwnedFd) {
+    pub(crate) fn add(&self, process: i32, instance: OwnedFd) -> Arc<Instance> {
         let mut kept = self.lock();
         if kept.iter().filter(|(owner, _)| *owner == process).count() >= KEPT
             && let Some(oldest) = kept.iter().position(|(owner, _)| *owner == process)
         {
             kept.remove(oldest);
         }
-        kept.push((process, Arc::new(Instance(instance))));
+        let instance = Arc::new(Instance(instance));
+        kept.push((process, Arc::clone(&instance)));
+        instance
+    }
+
+    /// The process did not get it.
+    pub(crate) fn forget(&self, instance: &Arc<Instance>) {
+        self.lock().retain(|(_, kept)| !Arc::ptr_eq(kept, instance));
     }
 
     /// Drops the instances of processes that have ended.

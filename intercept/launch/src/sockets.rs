@@ -95,6 +95,11 @@ impl Socket {
         channel.or_else(|| self.copy.as_ref().map(OwnedFd::as_raw_fd))
     }
 
+    /// What the operations remember.
+    pub(crate) fn marks(&self) -> u8 {
+        self.marks.load(Ordering::Relaxed)
+    }
+
     /// Notes where it is.
     pub(crate) fn is_at(&self, process: i32, number: Fd) {
         let place = u64::from(process.cast_unsigned()) << 32 | u64::from(number.cast_unsigned());

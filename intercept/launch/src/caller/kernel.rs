@@ -1,6 +1,6 @@
 //! The operations' system calls.
 
-use std::os::fd::{AsRawFd as _, FromRawFd as _, IntoRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -101,13 +101,17 @@ impl Kernel for Caller<'_> {
         {
             match (level, name) {
                 (SOL_SOCKET, SO_PRIORITY) => {
-                    let marks = i32::from(socket.marks.load(Ordering::Relaxed));
-                    return Ok(put(value, &[&marks.to_ne_bytes()]));
+                    return Ok(put(value, &[&i32::from(socket.marks()).to_ne_bytes()]));
                 }
                 (SOL_SOCKET, SO_ERROR) => {
                     let errno = self.pending_error(&socket);
-                    if let Some(fresh) = self.real(fd) {
-                        sys::option(fresh, level, name, value)?;
+                    match self.real(fd) {
+                        Some(fresh) => {
+                            sys::option(fresh, level, name, value)?;
+                        }
+                        // If that fails, it is told once more.
+                        None if errno != 0 => drop(self.tell_no_more(&socket)),
+                        None => {}
                     }
                     return Ok(put(value, &[&errno.to_ne_bytes()]));
                 }
@@ -244,16 +248,10 @@ impl Kernel for Caller<'_> {
         if let Some(name) = socket.name.filter(|name| name.kind == Kind::Datagram) {
             return self.replace_by_relay(name, from, close_on_exec);
         }
-        socket.is_at(self.thread.process, self.number);
-        // SAFETY: the operations have made it and give it away here; when this fails, they close it themselves.
+        // When this fails, the operations close it themselves.
+        self.put_in_place((inode, &socket), from, close_on_exec)?;
+        // SAFETY: the operations have made it and give it away here.
         let from = unsafe { OwnedFd::from_raw_fd(from) };
-        self.supervisor.know(inode, &socket);
-        let put = self.replace_over_there(from.as_raw_fd(), close_on_exec);
-        if put.is_err() {
-            self.supervisor.sockets.forget(inode);
-            let _ = from.into_raw_fd();
-            return put;
-        }
         let before = self.place.replace(Place {
             inode,
             socket,

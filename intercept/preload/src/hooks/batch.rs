@@ -77,7 +77,7 @@ unsafe fn ended(fd: c_int, received: c_int, batch: *mut BatchMessage, room: u32)
         };
         if !first.name.is_null() {
             let written = room.min(first.name_len) as usize;
-            if program().strip_name(core::slice::from_raw_parts_mut(first.name, written)) {
+            if program().strip_name(fd, core::slice::from_raw_parts_mut(first.name, written)) {
                 batch
                     .iter_mut()
                     .for_each(|message| message.header.name_len = 0);

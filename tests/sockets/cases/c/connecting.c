@@ -49,6 +49,21 @@ CASE(connect_refused_told_by_connect) {
     line("SO_ERROR: %s", name(soerror(fd)));
 }
 
+CASE(connect_refused_with_a_copy) {
+    struct address to = there(closed_port());
+    int fd = tcp(SOCK_NONBLOCK);
+    SAY("connect", connect(fd, SA(to)));
+    int copy = dup(fd);
+    settled(fd, POLLOUT, POLLOUT | POLLERR);
+    line("SO_ERROR: %s", name(soerror(fd)));
+    line("SO_ERROR of the copy: %s", name(soerror(copy)));
+    SAY("peer", getpeername(copy, (void *)&to.storage, &to.len));
+    line("flags: %x %x", fcntl(fd, F_GETFL) & O_NONBLOCK, fcntl(fd, F_GETFD));
+    char c;
+    SAY("read", read(fd, &c, 1));
+    SAY("write", write(fd, &c, 1));
+}
+
 CASE(connect_refused_told_by_read) {
     struct address to = there(closed_port());
     int fd = tcp(SOCK_NONBLOCK);

@@ -278,7 +278,7 @@ impl<K: Kernel> Program<'_, K> {
         self.swap(ours, fd, attempt.close_on_exec)?;
         self.registrations.forget(fd);
         if narrow {
-            self.datagrams.add(fd);
+            self.note(self.datagrams, fd);
         }
         Ok(())
     }

@@ -54,6 +54,8 @@ impl<K: Kernel> Program<'_, K> {
 
     /// Notes a descriptor that this program was started with.
     pub fn adopt(&self, fd: Fd) {
+        // What another process has passed may have any past.
+        self.kernel.take_untouched(fd);
         if self.own(fd).is_some_and(|name| name.kind.is_framed()) {
             self.datagrams.add(fd);
         }
@@ -386,7 +388,7 @@ impl<K: Kernel> Program<'_, K> {
         // for such a call may have found the bit stale.
         self.datagrams.add(fd);
         self.swap(pair.ours, fd, native.close_on_exec)?;
-        self.datagrams.add(fd);
+        self.note(self.datagrams, fd);
         Ok(pair.id)
     }
 

@@ -143,7 +143,7 @@ impl<K: Kernel> Program<'_, K> {
             );
             self.set_home(pair.ours, pair.id, home);
         }
-        self.listeners.add(fd);
+        self.note(self.listeners, fd);
         self.swap(pair.ours, fd, native.close_on_exec)
     }
 

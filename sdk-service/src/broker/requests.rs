@@ -141,7 +141,12 @@ impl Broker {
             None
         };
         let plug = connect.plug;
-        self.connect(turn, uid, connect, half, Connecting { plug, answer });
+        let connecting = Connecting {
+            plug,
+            answer,
+            lease: None,
+        };
+        self.connect(turn, uid, connect, half, connecting);
     }
 
     /// A connection to the streams socket: it is the service's half itself.
@@ -165,6 +170,7 @@ impl Broker {
                     let connecting = Connecting {
                         plug: connect.plug,
                         answer: None,
+                        lease: None,
                     };
                     return self.connect(turn, uid, connect, connection, connecting);
                 }
@@ -192,7 +198,7 @@ impl Broker {
         uid: u32,
         connect: Connect,
         half: OwnedFd,
-        connecting: Connecting,
+        mut connecting: Connecting,
     ) {
         let mut entry = Entry {
             kind: SocketKind::Stream,
@@ -211,7 +217,13 @@ impl Broker {
             let answer = connecting.answer;
             return answer.into_iter().for_each(|it| self.disposal.hang_up(it));
         }
-        let begun = match turn.budget.take(uid, 1 + usize::from(connect.wait)) {
+        let leased = turn.budget.take(uid, 1).and_then(|lease| {
+            if connect.wait {
+                connecting.lease = Some(turn.budget.take(uid, 1)?);
+            }
+            Ok(lease)
+        });
+        let begun = match leased {
             // Linux asks the peer, which refuses.
             Ok(_) if connect.remote.port() == 0 => Err(Errno::CONNREFUSED),
             Ok(lease) => match turn.host.connect(turn.now, connect.remote, connect.local) {

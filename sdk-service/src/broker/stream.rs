@@ -52,6 +52,8 @@ pub(super) struct Connecting {
     pub(super) plug: u32,
     /// The control connection that waits for the outcome.
     pub(super) answer: Option<OwnedFd>,
+    // Given back when that connection has its answer.
+    pub(super) lease: Option<Lease>,
 }
 
 /// How the program's direction stands.

@@ -1019,6 +1019,24 @@ fn beyond_the_budget_connections_fail_honestly_and_recover() {
 }
 
 #[test]
+fn a_connection_that_was_waited_for_costs_no_more_than_another() {
+    let mut rig = Rig::with_budget(8);
+    let everywhere = ListenAddr { ip: None, port: 80 };
+    rig.peer.listen(everywhere, 64).unwrap();
+    let connections: Vec<_> = (0..6)
+        .map(|_| {
+            let to = at(THEIRS, 80);
+            let connection = rig.program.connect(to, true, Options::default());
+            rig.settle();
+            connection
+        })
+        .collect();
+    for (connection, _) in &connections {
+        assert_eq!(rig.entry(connection.id).unwrap().state, State::Connected);
+    }
+}
+
+#[test]
 fn an_accept_that_finds_no_descriptor_waits_for_one() {
     let mut rig = Rig::with_budget(5);
     let listening = rig.listening(8080, 16);

@@ -59,8 +59,15 @@ const SO_PEERGROUPS: i32 = 59;
 impl<K: Kernel> Program<'_, K> {
     /// `getsockopt(fd, level, name)`.
     pub fn get_option(&self, fd: Fd, level: i32, name: i32) -> Outcome<OptionAnswer> {
-        if (level, name) == (SOL_SOCKET, SO_SNDBUF) && self.is_narrow(fd) {
-            return Outcome::Done(OptionAnswer::int(SEND_BUFFER));
+        match (level, name) {
+            (SOL_SOCKET, SO_SNDBUF) if self.is_narrow(fd) => {
+                return Outcome::Done(OptionAnswer::int(SEND_BUFFER));
+            }
+            // What programs ask when an attempt is over; what they send with may be no call of ours (`sendfile`).
+            (SOL_SOCKET, SO_ERROR) => {
+                self.is_narrow(fd);
+            }
+            _ => {}
         }
         if !is_interesting(level, name) {
             return Outcome::PassThrough(Reason::Native);

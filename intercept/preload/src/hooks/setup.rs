@@ -45,6 +45,7 @@ pub(super) unsafe extern "C" fn socket(domain: c_int, of_type: c_int, protocol: 
     if place < 0 {
         return place;
     }
+    made(place, false);
     match program().open_echo(place) {
         Ok(()) => place,
         Err(_) => {

@@ -19,6 +19,8 @@ HELPER(accept_once) {
 
 HELPER(is_closed) { return fcntl(atoi(argument[0]), F_GETFD) < 0 && errno == EBADF ? 0 : 1; }
 
+HELPER(has_room) { return option(atoi(argument[0]), SOL_SOCKET, SO_SNDBUF) >= 16384 ? 0 : 1; }
+
 static int status_of(pid_t pid) {
     int status = -1;
     waitpid(pid, &status, 0);
@@ -79,6 +81,21 @@ CASE(fork_inherits_a_fresh_socket) {
     line("status %d", status_of(child));
     SAY("accepted", peer("accept 0 1") >= 0);
     SAY("the peer reads", peer("recv 1 5 %d", MSG_WAITALL));
+}
+
+CASE(exec_keeps_the_buffer_of_a_connection) {
+    struct address to = there(peer_listens(5));
+    int fd = tcp(SOCK_NONBLOCK);
+    SAY("connect", connect(fd, SA(to)));
+    line("events: %x", wait_for(fd, POLLOUT));
+    SAY("accepted", peer("accept 0 1") >= 0);
+    pid_t child = fork();
+    if (child == 0) {
+        execv(SELF, helper_arguments("has_room", fd));
+        _exit(2);
+    }
+    line("status %d", status_of(child));
+    line("own buffer: %d", option(fd, SOL_SOCKET, SO_SNDBUF) >= 16384);
 }
 
 CASE(fork_twice) {

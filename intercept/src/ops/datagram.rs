@@ -54,7 +54,12 @@ impl<K: Kernel> Program<'_, K> {
 
     /// Notes a descriptor that this program was started with.
     pub fn adopt(&self, fd: Fd) {
-        if self.own(fd).is_some_and(|name| name.kind.is_framed()) {
+        let needs_a_look = match self.own(fd).map(|name| name.kind) {
+            Some(Kind::Stream) => self.has_buffer_of_attempt(fd),
+            Some(kind) => kind.is_framed(),
+            None => false,
+        };
+        if needs_a_look {
             self.datagrams.add(fd);
         }
     }

@@ -351,6 +351,17 @@ fn without_a_network_the_program_is_run_as_it_is() {
     assert!(run_plain(&["--help"]).stdout.contains("ZT_NC_NETWORK"));
 }
 
+/// There is nothing left of it to look into.
+#[test]
+fn a_program_may_end_at_once() {
+    for _ in 0..100 {
+        let mut command = launcher_of_nobody();
+        command.args(["busybox", "true"]);
+        let ended = run(command, LIMIT);
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+    }
+}
+
 /// The filter of a usual container refuses every call by which one process looks into another.
 #[test]
 fn a_containers_filter_is_no_obstacle() {
@@ -384,21 +395,10 @@ fn what_cannot_work_is_said() {
     assert_eq!(nested.code, 125);
     assert!(nested.stderr.contains("seccomp EBUSY"), "{nested:?}");
 
-    // As the user nobody: a privileged supervisor may look into any process.
-    let mut command = Command::new("setpriv");
-    command.args([
-        "--reuid=65534",
-        "--regid=65534",
-        "--clear-groups",
-        "--inh-caps=-all",
-    ]);
-    command
-        .arg("--bounding-set=-all")
-        .arg(&launcher)
-        .arg("python3")
-        .arg(program("deny.py"));
+    let mut command = launcher_of_nobody();
+    command.arg("python3").arg(program("deny.py"));
     command.args(["dumpable", "127.0.0.1", "1"]);
-    let hidden = run(command_with_network(command), LIMIT);
+    let hidden = run(command, LIMIT);
     assert_eq!(
         hidden.stdout,
         format!("{}\n", libc::ECONNREFUSED),
@@ -410,7 +410,13 @@ fn what_cannot_work_is_said() {
     );
 }
 
-fn command_with_network(mut command: Command) -> Command {
-    command.env("ZT_NC_NETWORK", "/nonexistent/nc_0");
+/// Without a service, as the user nobody: a privileged supervisor may look into any process.
+fn launcher_of_nobody() -> Command {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .args(["--inh-caps=-all", "--bounding-set=-all"])
+        .arg(build_dir().join("zt-launch"))
+        .env("ZT_NC_NETWORK", "/nonexistent/nc_0");
     command
 }

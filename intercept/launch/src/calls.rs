@@ -17,7 +17,7 @@ use crate::log::Level;
 use crate::notify::{Answer, Call};
 use crate::sockets::Socket;
 use crate::supervisor::Supervisor;
-use crate::{sweep, sys};
+use crate::{sweep, sys, target};
 
 /// Longest address and option value that are read; the kernel's own limits are about the same.
 const LONGEST: i32 = 128;
@@ -184,7 +184,9 @@ fn with_own(
 /// A thread that must not be looked at keeps the kernel's network, and is told.
 fn unreachable(supervisor: &Supervisor, call: &Call, errno: Errno) -> Answer {
     // Killed, rather.
-    if !matches!(errno, Errno(libc::ENOENT | libc::ESRCH)) {
+    let has_ended =
+        matches!(errno, Errno(libc::ENOENT | libc::ESRCH)) || !target::is_there(call.thread);
+    if !has_ended {
         supervisor.tell_unreachable(call.thread, errno);
     }
     Answer::Continue

@@ -54,6 +54,7 @@ part_lan() {
 part_page() {
 	check "nginx runs on the LAN, detached" eval 'web=$(zt-run -q --network $lan --name web -d zt-test/nginx)'
 	check "its page comes over the LAN" has_page "$web"
+	check "its page comes by its name" has_page web.local
 	check "it is listed with its address and a direct path" eval "page $web >/dev/null; zt-run ps | tee $WORK/ps | grep -Eq '^web +zt-test/nginx +Up .* $lan +${web//./\\.} +'"
 	check "nginx logs an address of the LAN" eval 'docker logs web 2>&1 | grep -q "^${web%.*}\.[0-9]* - - .*GET / "'
 	check "JSON has the same" eval 'zt-run --json ps | grep -q "\"addresses\":\[\"$web\""'
@@ -98,10 +99,19 @@ part_launched() {
 		busybox mkdir -p /tmp/www; echo static-page > /tmp/www/index.html; exec busybox httpd -f -p 80 -h /tmp/www")'
 	check "a dynamic program fetches its page" eval 'within 20 eval "page $static | grep -q static-page"'
 	check "a static program fetches a page" eval 'zt-run -q --network $lan zt-test/busybox busybox wget -q -O - "http://$web/" | grep -q nginx'
+	check "and by its name" eval 'zt-run -q --network $lan zt-test/busybox busybox wget -q -O - http://web.local/ | grep -q nginx'
 	check "a Go server runs on the LAN, as a normal user, read-only" eval \
 		'go=$(zt-run -q --network $lan --name go -u 33 --read-only -d zt-test/web server :8080)'
 	check "a dynamic program reaches it" eval 'within 20 eval "page $go:8080 | grep -q \" to $go:8080\""'
 	check "a Go client, too" eval 'zt-run -q --network $lan -u 33 zt-test/web client "http://$go:8080/" 50 | grep -q "^50 .* to $go:8080"'
+	check "and by its name" eval 'zt-run -q --network $lan -u 33 zt-test/web client http://go.local:8080/ 5 | grep -q "^5 .* to $go:8080"'
+	docker network create zt-test-both >/dev/null && docker run -d --name zt-test-db --network zt-test-both zt-test/nginx >/dev/null
+	local beside="zt-run -q --network $lan --docker-network zt-test-both" url
+	for url in http://web.local/ http://zt-test-db/; do
+		check "static programs find $url beside the engine's own names" eval '$beside zt-test/busybox busybox wget -q -O - $url | grep -q nginx'
+		check "so do those in Go" eval '$beside zt-test/web client $url 2 | grep -q "^2 .*"'
+	done
+	docker rm -f zt-test-db >/dev/null; docker network rm zt-test-both >/dev/null
 	check "Go's datagrams are on the LAN" eval 'dns=$(zt-run -q --network $lan --name dns -u 33 -d zt-test/web datagrams :8053) &&
 		within 20 eval "zt-run -q --network $lan -u 33 zt-test/web ask $dns:8053 20 | grep -q \"^20 answers .* from $dns:8053\""'
 	check "without capabilities and new privileges" eval 'docker run --rm --cap-drop ALL --security-opt no-new-privileges --read-only -u 1000 \
@@ -200,6 +210,7 @@ part_compose() {
 	check "compose brings web and sidecar up" eval "$compose up -d > $WORK/compose 2>&1 || { cat $WORK/compose >&2; false; }"
 	local address; address=$($compose exec -T web-zt /usr/bin/zerotier-cli get "$network" ip4 2>/dev/null | tr -d '\r')
 	check "its page comes over the LAN ($address)" eval 'zt-run -q --network c1 zt-test/curl curl -sS -m 10 "http://$address/" | grep -q nginx'
+	check "its page comes by the name in the file" eval 'zt-run -q --network c1 zt-test/curl curl -sS -m 10 http://web.local/ | grep -q nginx'
 	$compose down -v > /dev/null 2>&1
 	unset ZT_NETWORK ZT_LAN WEB_IMAGE
 	zt-run lan rm c1 >/dev/null

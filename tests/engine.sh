@@ -21,24 +21,6 @@ export DOCKER_HOST=unix://$SOCKET
 
 die() { echo "engine.sh: $*" >&2; exit 1; }
 
-need() { # need COMMAND PACKAGE …: install the packages of the commands that are missing
-	local missing=()
-	while [ $# -gt 0 ]; do
-		command -v "$1" >/dev/null 2>&1 || missing+=("$2")
-		shift 2
-	done
-	[ ${#missing[@]} -eq 0 ] && return 0
-	[ "$(id -u)" = 0 ] || die "missing packages: ${missing[*]} (install them, or run as root)"
-	echo "engine.sh: installing ${missing[*]}" >&2
-	# The packages must not start a daemon of their own: that one would live in the host's network.
-	local policy=/usr/sbin/policy-rc.d made=
-	if [ ! -e $policy ]; then printf '#!/bin/sh\nexit 101\n' > $policy && chmod 755 $policy && made=1; fi
-	{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends "${missing[@]}"; } >&2
-	local rc=$?
-	[ -n "$made" ] && rm -f $policy
-	[ $rc -eq 0 ] || die "could not install ${missing[*]}"
-}
-
 engine_pid() { # the daemon's pid, only if that process still is ours
 	local p
 	[ -s "$PIDFILE" ] || return 1
@@ -66,7 +48,8 @@ launch() {
 
 start() {
 	[ "$(id -u)" = 0 ] || die "a private engine needs root; or name a reachable one with DOCKER_HOST"
-	need dockerd docker.io docker-compose docker-compose iptables iptables ip iproute2 nsenter util-linux curl curl
+	"$(dirname "$0")/install.sh" dockerd docker.io docker-compose docker-compose iptables iptables ip iproute2 \
+		nsenter util-linux curl curl || die "could not install what is missing"
 	mkdir -p "$ENGINE_DIR" || die "cannot make $ENGINE_DIR"
 	engine_pid >/dev/null || launch
 }

@@ -86,11 +86,11 @@ build() {
 		unpack "$dir" $COMMON runc libseccomp2
 		import golang "$dir" 'ENTRYPOINT ["/usr/sbin/runc","--version"]' ;;
 	web)
-		command -v go >/dev/null 2>&1 || { apt-get -qq -y install --no-install-recommends golang-go >&2 || die "could not install golang-go"; }
+		"$(dirname "$0")/install.sh" go golang-go || die "could not install golang-go"
 		CGO_ENABLED=0 GO111MODULE=off GOCACHE=${TMPDIR:-/tmp}/zt-go-cache go build -o "$dir/web" "$(dirname "$0")/programs/web.go" || die "compiling web.go"
 		import web "$dir" 'ENTRYPOINT ["/web"]' ;;
 	musl)
-		command -v musl-gcc >/dev/null 2>&1 || { apt-get -qq -y install --no-install-recommends musl-tools >&2 || die "could not install musl-tools"; }
+		"$(dirname "$0")/install.sh" musl-gcc musl-tools || die "could not install musl-tools"
 		fetch musl
 		dpkg-deb -x "$(compgen -G "$CACHE/debs/musl_*.deb" | tail -n 1)" "$dir"
 		mkdir -p "$dir/bin" "$dir/etc" "$dir/tmp"

@@ -10,10 +10,16 @@ const POOL: &str = "10.147.20";
 
 /// `names.c`, built by this compiler.
 fn build(host: &Host, compiler: &str) -> PathBuf {
+    build_with(host, compiler, &[])
+}
+
+fn build_with(host: &Host, compiler: &str, options: &[&str]) -> PathBuf {
     let built = host.dir().join(format!("names-{compiler}"));
     let mut command = Command::new(compiler);
     command
-        .args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"])
+        .args(["-O2", "-Wall", "-Wextra", "-Werror"])
+        .args(options)
+        .arg("-o")
         .arg(&built)
         .arg(program("names.c"));
     let _ = run(command, Duration::from_secs(60)).expect_ok(compiler);
@@ -86,6 +92,7 @@ fn members_find_each_other_by_name() {
                  gethostbyname2 0: {name} {address}\n\
                  gethostbyname_r 0: {name} {address}\n\
                  no room 34 1\n\
+                 res_querydomain 1 {address}\n\
                  res_query 1 {address}\n"
             );
             assert_eq!(text, expected, "{compiler}");
@@ -123,6 +130,37 @@ fn members_find_each_other_by_name() {
     let mut getent = db.intercepted(&network, "getent");
     getent.args(["hosts", "nobody.local"]);
     assert_eq!(run(getent, Duration::from_secs(60)).code, 2);
+}
+
+/// Containers come and go, and who has just come gets the address of who has just left: others still know that address by
+/// another link address, and must find out, or their answers go where nobody is.
+#[test]
+fn a_newcomer_at_the_address_of_another_finds_names_and_is_found() {
+    let lab = Lab::new();
+    let (root, a, b, c) = (lab.host(), lab.host(), lab.host(), lab.host());
+    let (lan, network) = Service::start_lan(&root, POOL);
+    let (web, web_address) = start_named(&a, &lan, &network, "web");
+    assert_eq!(published(&web, &network), "web.local");
+    let look_up = |service: &Service<'_>| {
+        let mut getent = service.intercepted(&network, "getent");
+        getent.args(["ahostsv4", "web.local"]);
+        let text = run(getent, Duration::from_secs(20)).expect_ok("getent");
+        assert!(text.starts_with(&web_address), "{text}");
+    };
+    let (first, address) = Service::start_member(&b, &lan, &network);
+    look_up(&first);
+    let member = first.address();
+    drop(first);
+    let path = format!("/controller/network/{network}/member/{member}");
+    let _ = lan.api("DELETE", &path, None);
+    let (second, same) = Service::start_member(&c, &lan, &network);
+    assert_eq!(same, address);
+    wait_for("an answer of the newcomer", Duration::from_secs(10), || {
+        let mut ping = web.intercepted(&network, "ping");
+        ping.args(["-n", "-c", "1", "-W", "1", &address]);
+        (run(ping, Duration::from_secs(10)).code == 0).then_some(())
+    });
+    look_up(&second);
 }
 
 #[test]
@@ -224,20 +262,11 @@ fn names_of_the_networks_domain_are_asked_from_its_servers() {
     }
 }
 
-/// A static program makes DNS messages itself: it finds the service by its list of name servers.
-#[test]
-fn a_static_go_program_asks_the_service() {
-    let lab = Lab::new();
-    let (root, a, b) = (lab.host(), lab.host(), lab.host());
-    let (lan, network) = Service::start_lan(&root, POOL);
-    let (web, web_address) = start_named(&a, &lan, &network, "web");
-    let (member, _) = Service::start_member(&b, &lan, &network);
-    assert_eq!(published(&web, &network), "web.local");
-    let lookup = go_program(&b, "lookup");
-    let servers = b.dir().join("resolv.conf");
-    std::fs::write(&servers, "nameserver 169.254.53.53\n").expect("resolv.conf");
-    let launched = member.launched(&network, &lookup);
-    let mut command = b.command("unshare");
+/// A command of a launched program that finds these name servers in its file.
+fn with_name_server(host: &Host, launched: &Command, server: &str) -> Command {
+    let servers = host.dir().join("resolv.conf");
+    std::fs::write(&servers, format!("nameserver {server}\n")).expect("resolv.conf");
+    let mut command = host.command("unshare");
     let mount = format!(
         "mount --bind {} /etc/resolv.conf && exec \"$@\"",
         servers.display()
@@ -246,14 +275,61 @@ fn a_static_go_program_asks_the_service() {
     command
         .arg(launched.get_program())
         .args(launched.get_args());
-    command.args(["web.local", &web_address, "nobody.local"]);
-    let text = run(command, Duration::from_secs(120)).expect_ok("lookup");
-    assert_eq!(
-        text,
-        format!(
-            "web.local [{web_address}] true\n\
-             {web_address} [web.local.] true\n\
-             nobody.local [] false\n"
-        )
+    command
+}
+
+/// A static program makes DNS messages itself, and knows a name server of the container's own network only. The service
+/// answers for it what is the LAN's; all else is asked there.
+#[test]
+fn static_programs_find_the_names_of_both_networks() {
+    let lab = Lab::new();
+    let (root, a, b) = (lab.host(), lab.host(), lab.host());
+    let (lan, network) = Service::start_lan(&root, POOL);
+    let (web, web_address) = start_named(&a, &lan, &network, "web");
+    let (member, _) = Service::start_member(&b, &lan, &network);
+    assert_eq!(published(&web, &network), "web.local");
+    let mut python = a.command("python3");
+    python
+        .args(["-u".as_ref(), program("name_server.py").as_os_str()])
+        .arg(a.address());
+    let name_server = Daemon::start(python, &a.dir().join("names.log"));
+    wait_for("the name server", Duration::from_secs(10), || {
+        name_server.log().contains("listening").then_some(())
+    });
+
+    let go = go_program(&b, "lookup");
+    let words = ["web.local", &web_address, "nobody.local", "db.corp.example"];
+    let look_up = |server: &str, mode: &str| {
+        let mut command = with_name_server(&b, &member.launched(&network, &go), server);
+        command.env("ZT_NC_MODE", mode).args(words);
+        run(command, Duration::from_secs(120)).expect_ok("lookup")
+    };
+    let of_lan = format!(
+        "web.local [{web_address}] true\n\
+         {web_address} [web.local.] true\n\
+         nobody.local [] false\n"
     );
+    let both = format!("{of_lan}db.corp.example [192.0.2.7] true\n");
+    let alone = format!("{of_lan}db.corp.example [] false\n");
+    assert_eq!(look_up(a.address(), "split"), both);
+    // The service's own address knows the LAN alone, and so does every name server of an isolated program.
+    assert_eq!(look_up("169.254.53.53", "split"), alone);
+    assert_eq!(look_up(a.address(), "isolated"), alone);
+
+    let built = build_with(&b, "musl-gcc", &["-static"]);
+    for (name, address) in [
+        ("web.local", web_address.as_str()),
+        ("db.corp.example", "192.0.2.7"),
+    ] {
+        let launched = member.launched(&network, &built);
+        let mut command = with_name_server(&b, &launched, a.address());
+        command.args(["look_up", name]);
+        let text = run(command, Duration::from_secs(60)).expect_ok("names.c");
+        let first = format!("getaddrinfo 0 0: {address}/80 is {name}\n");
+        assert!(text.starts_with(&first), "{text}");
+        assert!(
+            text.ends_with(&format!("res_query 1 {address}\n")),
+            "{text}"
+        );
+    }
 }

@@ -180,26 +180,34 @@ fn groups_broadcast_and_ping_reach_stock_members_and_come_from_them() {
     ask_everybody(&theirs, &ours);
 }
 
+/// A stock root that is the controller too, its network, and two members: a stock node and ours.
+fn stock_lan<'a>(
+    binary: &Path,
+    (root_host, stock_host, our_host): (&'a Host, &'a Host, &'a Host),
+    options: ServiceOptions,
+) -> (Stock<'a>, String, Stock<'a>, Service<'a>) {
+    let root = Stock::start_root(binary, root_host);
+    let network = root.create_network(POOL);
+    let planet = Some(root.home().join("planet"));
+    let stock = Stock::start(binary, stock_host, &root.home().join("planet"));
+    let ours = Service::start(our_host, &ServiceOptions { planet, ..options });
+    root.authorize(&network, &stock.address());
+    root.authorize(&network, &ours.address());
+    stock.join(&network);
+    let _ = ours.cli(&["join", &network]);
+    (root, network, stock, ours)
+}
+
 #[test]
 fn a_member_of_a_stock_root_and_controller() {
     let binary = stock_binary().expect("ZT_ONE names a stock zerotier-one");
     let lab = Lab::new();
     let (root_host, stock_host, our_host) = (lab.host(), lab.host(), lab.host());
-    let root = Stock::start_root(&binary, &root_host);
-    let network = root.create_network(POOL);
-    let planet = root.home().join("planet");
-    let stock = Stock::start(&binary, &stock_host, &planet);
-    let ours = Service::start(
-        &our_host,
-        &ServiceOptions {
-            planet: Some(planet),
-            ..ServiceOptions::default()
-        },
+    let (_root, network, stock, ours) = stock_lan(
+        &binary,
+        (&root_host, &stock_host, &our_host),
+        ServiceOptions::default(),
     );
-    root.authorize(&network, &stock.address());
-    root.authorize(&network, &ours.address());
-    stock.join(&network);
-    let _ = ours.cli(&["join", &network]);
     exchange(&stock, &ours, (&stock_host, &our_host), &network);
 }
 
@@ -222,22 +230,14 @@ fn names_are_asked_and_answered_among_stock_hosts() {
     let binary = stock_binary().expect("ZT_ONE names a stock zerotier-one");
     let lab = Lab::new();
     let (root_host, stock_host, our_host) = (lab.host(), lab.host(), lab.host());
-    let root = Stock::start_root(&binary, &root_host);
-    let network = root.create_network(POOL);
-    let planet = root.home().join("planet");
-    let stock = Stock::start(&binary, &stock_host, &planet);
-    let ours = Service::start(
-        &our_host,
-        &ServiceOptions {
-            planet: Some(planet),
+    let (_root, network, stock, ours) = stock_lan(
+        &binary,
+        (&root_host, &stock_host, &our_host),
+        ServiceOptions {
             environment: vec![("ZT_NAME".to_owned(), "web".to_owned())],
             ..ServiceOptions::default()
         },
     );
-    root.authorize(&network, &stock.address());
-    root.authorize(&network, &ours.address());
-    stock.join(&network);
-    let _ = ours.cli(&["join", &network]);
     let stock_address = stock.wait_address(&network);
     let our_address = ours.wait_address(&network);
     let mdns = |mode: &str, name: &str| {
@@ -265,4 +265,44 @@ fn names_are_asked_and_answered_among_stock_hosts() {
         (output.code == 0).then_some(output.stdout)
     });
     assert!(text.starts_with(&stock_address), "{text}");
+}
+
+/// A gateway that is a stock node, with an address beyond the LAN behind it.
+#[test]
+fn a_default_route_leads_through_a_stock_gateway() {
+    const BEYOND: &str = "198.51.100.1";
+    let binary = stock_binary().expect("ZT_ONE names a stock zerotier-one");
+    let lab = Lab::new();
+    let (root_host, stock_host, our_host) = (lab.host(), lab.host(), lab.host());
+    let (root, network) = Service::start_lan(&root_host, POOL);
+    let stock = Stock::start(&binary, &stock_host, &root.home().join("planet"));
+    root.authorize(&network, &stock.address());
+    stock.join(&network);
+    let gateway = stock.wait_address(&network);
+    let mut ip = stock_host.command("ip");
+    ip.args(["address", "add", &format!("{BEYOND}/32"), "dev", "lo"]);
+    let _ = run(ip, Duration::from_secs(10)).expect_ok("ip address add");
+    let _ = content(&stock_host);
+    let _server = http_server(stock_host.command("python3"), &stock_host);
+    let (ours, _) = Service::start_member(&our_host, &root, &network);
+    let routes = serde_json::json!({"routes": [
+        {"target": format!("{POOL}.0/24"), "via": null},
+        {"target": "0.0.0.0/0", "via": gateway},
+    ]});
+    let _ = root.api(
+        "POST",
+        &format!("/controller/network/{network}"),
+        Some(&routes),
+    );
+    let _ = ours.cli(&["set", &network, "allowDefault=1"]);
+    let page = wait_for("a page from beyond", Duration::from_secs(30), || {
+        let mut curl = ours.intercepted(&network, "curl");
+        curl.args(["-sS", "-m", "5", &format!("http://{BEYOND}/")]);
+        let output = run(curl, Duration::from_secs(30));
+        (output.code == 0).then_some(output.stdout)
+    });
+    assert_eq!(page, "hello from the LAN\n");
+    let mut ping_program = ours.intercepted(&network, "ping");
+    ping_program.arg("-n");
+    ping(ping_program, BEYOND);
 }

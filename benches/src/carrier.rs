@@ -5,8 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 use zt_tests::{Daemon, run, wait_for};
 
-/// The port that `zt-load serve` listens on.
-pub(crate) const PORT: &str = "5201";
+/// The ports that `zt-load serve` and `zt-load accept` listen on.
+const PORT: &str = "5201";
+const ACCEPT_PORT: &str = "5202";
 
 /// How to start a program on a host.
 pub(crate) type Start<'a> = &'a dyn Fn(&str) -> Command;
@@ -25,7 +26,7 @@ pub(crate) struct Carrier<'a> {
     pub(crate) scratch: PathBuf,
 }
 
-fn load() -> String {
+pub(crate) fn load() -> String {
     let path = std::env::current_exe().expect("own path");
     let path = path.with_file_name("zt-load");
     assert!(
@@ -36,15 +37,27 @@ fn load() -> String {
     path.to_string_lossy().into_owned()
 }
 
+/// Runs a client to its end and returns the numbers that it printed.
+pub(crate) fn numbers(command: Command, what: &str) -> Vec<f64> {
+    let text = run(command, Duration::from_secs(60)).expect_ok(what);
+    text.split_whitespace()
+        .map(|number| number.parse().expect("a number"))
+        .collect()
+}
+
 impl Carrier<'_> {
     /// Starts `zt-load serve` and waits until it listens.
     pub(crate) fn serve(&self) -> Daemon {
+        self.start_server("serve", PORT)
+    }
+
+    fn start_server(&self, mode: &str, port: &str) -> Daemon {
         let mut command = (self.server)(&load());
-        command.args(["serve", PORT]);
-        let log = self.scratch.join("load.log");
+        command.args([mode, port]);
+        let log = self.scratch.join(format!("{mode}.log"));
         let _ = std::fs::remove_file(&log);
         let server = Daemon::start(command, &log);
-        wait_for("zt-load serve", Duration::from_secs(5), || {
+        wait_for("zt-load listens", Duration::from_secs(5), || {
             server.log().contains("listening").then_some(())
         });
         server
@@ -52,18 +65,26 @@ impl Carrier<'_> {
 
     /// `zt-load MODE ADDRESS PORT …` on the client's host.
     pub(crate) fn client_command(&self, mode: &str, arguments: &[&str]) -> Command {
+        self.client_of(PORT, mode, arguments)
+    }
+
+    fn client_of(&self, port: &str, mode: &str, arguments: &[&str]) -> Command {
         let mut command = (self.client)(&load());
-        command.args([mode, &self.address, PORT]).args(arguments);
+        command.args([mode, &self.address, port]).args(arguments);
         command
+    }
+
+    /// Connections a second that a server of one thread accepts and closes, and that a client of one thread opens.
+    pub(crate) fn accepted(&self, count: &str) -> f64 {
+        let _server = self.start_server("accept", ACCEPT_PORT);
+        let open = |count| numbers(self.client_of(ACCEPT_PORT, "open", &[count, "64"]), "open")[0];
+        let _ = open("500");
+        open(count)
     }
 
     /// Runs a client to its end and returns the numbers that it printed.
     pub(crate) fn client(&self, mode: &str, arguments: &[&str]) -> Vec<f64> {
-        let command = self.client_command(mode, arguments);
-        let text = run(command, Duration::from_secs(60)).expect_ok(mode);
-        text.split_whitespace()
-            .map(|number| number.parse().expect("a number"))
-            .collect()
+        numbers(self.client_command(mode, arguments), mode)
     }
 
     /// The median of the round trips, in microseconds, that `ping` reports one by one. As busy as

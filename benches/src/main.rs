@@ -8,7 +8,7 @@ mod measure;
 mod report;
 
 use carrier::Carrier;
-use measure::Figures;
+use measure::{Figures, Neighbours};
 use std::time::Duration;
 use zt_tests::{Lab, Service, Stock, stock_binary};
 
@@ -29,16 +29,33 @@ fn bare(rounds: u32) -> Figures {
     measure::all(&carrier, rounds)
 }
 
-fn ours(rounds: u32) -> Figures {
+/// The name of the peer that ratios are told against.
+const STOCK: &str = "zerotier-one";
+
+/// How programs get onto the LAN.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Library,
+    Launcher,
+}
+
+fn ours(rounds: u32, way: Way) -> Figures {
     let lab = Lab::new();
     let (root, a, b) = (lab.host(), lab.host(), lab.host());
     let (lan, network) = Service::start_lan(&root, POOL);
     let (server, address) = Service::start_member(&a, &lan, &network);
     let (client, _) = Service::start_member(&b, &lan, &network);
+    let command = |service: &Service<'_>, program: &str| match way {
+        Way::Library => service.intercepted(&network, program),
+        Way::Launcher => service.launched(&network, program),
+    };
     let carrier = Carrier {
-        name: "this toolkit",
-        server: &|program| server.intercepted(&network, program),
-        client: &|program| client.intercepted(&network, program),
+        name: match way {
+            Way::Library => "this toolkit",
+            Way::Launcher => "by zt-launch",
+        },
+        server: &|program| command(&server, program),
+        client: &|program| command(&client, program),
         address,
         ping: false,
         services: vec![server.pid(), client.pid()],
@@ -46,6 +63,23 @@ fn ours(rounds: u32) -> Figures {
     };
     carrier.warm_up();
     measure::all(&carrier, rounds)
+}
+
+fn neighbours(rounds: u32) -> Neighbours {
+    let lab = Lab::new();
+    let (root, a) = (lab.host(), lab.host());
+    let (lan, network) = Service::start_lan(&root, POOL);
+    let (service, address) = Service::start_member(&a, &lan, &network);
+    let carrier = Carrier {
+        name: "one service",
+        server: &|program| service.intercepted(&network, program),
+        client: &|program| service.intercepted(&network, program),
+        address,
+        ping: false,
+        services: vec![service.pid()],
+        scratch: a.dir().to_owned(),
+    };
+    measure::neighbours(&carrier, rounds)
 }
 
 fn stock(binary: &std::path::Path, rounds: u32) -> Figures {
@@ -62,7 +96,7 @@ fn stock(binary: &std::path::Path, rounds: u32) -> Figures {
     });
     let addresses = nodes.each_ref().map(|node| node.wait_address(&network));
     let carrier = Carrier {
-        name: "zerotier-one",
+        name: STOCK,
         server: &|program| a.command(program),
         client: &|program| b.command(program),
         address: addresses[0].clone(),
@@ -81,7 +115,9 @@ fn main() {
         .unwrap_or(3);
     let mut carriers = vec![bare(rounds)];
     std::thread::sleep(Duration::from_secs(1));
-    carriers.push(ours(rounds));
+    carriers.push(ours(rounds, Way::Library));
+    std::thread::sleep(Duration::from_secs(1));
+    carriers.push(ours(rounds, Way::Launcher));
     match stock_binary() {
         Some(binary) => {
             std::thread::sleep(Duration::from_secs(1));
@@ -89,5 +125,5 @@ fn main() {
         }
         None => eprintln!("ZT_ONE is unset: measured without stock zerotier-one beside us"),
     }
-    report::print(&carriers);
+    report::print(&carriers, &neighbours(rounds));
 }

@@ -1,7 +1,8 @@
 //! The figures of one carrier.
 
-use crate::carrier::Carrier;
+use crate::carrier::{Carrier, load, numbers};
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 use zt_tests::{Daemon, cpu_time, resident_kib, wait_for};
 
@@ -24,18 +25,49 @@ pub(crate) struct Figures {
     pub(crate) ping: Option<f64>,
     /// Connections opened, served and closed a second by eight at a time.
     pub(crate) connections: f64,
+    /// Connections a second that a program accepts, one thread on each side.
+    pub(crate) accepted: f64,
     /// Datagrams of 100 and of 1,400 bytes that arrive a second, and the percentage of those sent that do not.
     pub(crate) datagrams: [(f64, f64); 2],
     /// KiB resident of the serving node, idle after the start.
     pub(crate) idle: Option<f64>,
     /// Bytes resident of the serving node per open idle connection.
     pub(crate) per_connection: Option<f64>,
+    /// Throughput of one stream beside those connections, of that without them.
+    pub(crate) beside_idle: f64,
 }
 
-const HELD: usize = 1000;
+/// What two programs on one host get, in Gbit/s.
+pub(crate) struct Neighbours {
+    /// From one service.
+    pub(crate) service: f64,
+    /// From the kernel, over a Unix pair: the limit.
+    pub(crate) pair: f64,
+}
+
+/// Turn by turn, so that both have the same minutes of the machine.
+pub(crate) fn neighbours(carrier: &Carrier<'_>, rounds: u32) -> Neighbours {
+    let _server = carrier.serve();
+    let gbit = |numbers: Vec<f64>| numbers[0] / 1e9 * 8.0 / numbers[1];
+    let of_pair = || {
+        let mut command = Command::new(load());
+        command.args(["pair", "4"]);
+        gbit(numbers(command, "pair"))
+    };
+    let rounds: Vec<_> = (0..rounds)
+        .map(|_| (gbit(carrier.client("bulk", &["4", "1"])), of_pair()))
+        .collect();
+    Neighbours {
+        service: median(rounds.iter().map(|round| round.0).collect()),
+        pair: median(rounds.iter().map(|round| round.1).collect()),
+    }
+}
+
+const HELD: usize = 10_000;
 /// Connections of one round. Three rounds stay below half of the kernel's client ports: beyond, a
 /// kernel that has them all in TIME-WAIT searches for a port longer than it connects.
 const OPENED: &str = "4000";
+const ACCEPTED: &str = "20000";
 
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
@@ -103,15 +135,19 @@ pub(crate) fn all(carrier: &Carrier<'_>, rounds: u32) -> Figures {
         let column = |at: usize| median(rounds.iter().map(|round| round[at]).collect());
         (column(0), column(1))
     });
-    let per_connection = serving.map(|pid| {
-        let before = resident_kib(pid) as f64;
-        let log = carrier.scratch.join("hold.log");
-        let hold = Daemon::start(carrier.client_command("hold", &[&HELD.to_string()]), &log);
-        wait_for("the held connections", Duration::from_secs(60), || {
-            hold.log().contains("holding").then_some(())
-        });
-        (resident_kib(pid) as f64 - before) * 1024.0 / HELD as f64
+    let accepted: Vec<_> = (0..rounds).map(|_| carrier.accepted(ACCEPTED)).collect();
+    let resident = || serving.map(|pid| resident_kib(pid) as f64);
+    let before = resident();
+    let log = carrier.scratch.join("hold.log");
+    let hold = Daemon::start(carrier.client_command("hold", &[&HELD.to_string()]), &log);
+    wait_for("the held connections", Duration::from_secs(120), || {
+        hold.log().contains("holding").then_some(())
     });
+    let held = resident();
+    // Beside one that was measured just now: a machine has faster and slower minutes.
+    let beside: Vec<_> = (0..rounds).map(|_| bulk(carrier, "1").0).collect();
+    drop(hold);
+    let alone: Vec<_> = (0..rounds).map(|_| bulk(carrier, "1").0).collect();
     Figures {
         name: carrier.name,
         one_stream: median(singles.iter().map(|r| r.0).collect()),
@@ -122,8 +158,12 @@ pub(crate) fn all(carrier: &Carrier<'_>, rounds: u32) -> Figures {
         p99: median(latencies.iter().map(|r| r[1]).collect()),
         ping: pings.map(median),
         connections: median(connections),
+        accepted: median(accepted),
         datagrams,
         idle,
-        per_connection,
+        per_connection: before
+            .zip(held)
+            .map(|(before, held)| (held - before) * 1024.0 / HELD as f64),
+        beside_idle: median(beside) / median(alone),
     }
 }

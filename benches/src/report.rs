@@ -1,6 +1,7 @@
 //! The table for people and the JSON line for scripts.
 
-use crate::measure::Figures;
+use crate::STOCK;
+use crate::measure::{Figures, Neighbours};
 use serde_json::{Value, json};
 
 fn row(title: &str, carriers: &[Figures], cell: impl Fn(&Figures) -> Option<f64>, digits: usize) {
@@ -15,7 +16,7 @@ fn row(title: &str, carriers: &[Figures], cell: impl Fn(&Figures) -> Option<f64>
 }
 
 /// Prints all figures, then the ratios to stock where it was measured.
-pub(crate) fn print(carriers: &[Figures]) {
+pub(crate) fn print(carriers: &[Figures], neighbours: &Neighbours) {
     print!("{:<44}", "");
     for carrier in carriers {
         print!(" {:>14}", carrier.name);
@@ -54,6 +55,12 @@ pub(crate) fn print(carriers: &[Figures]) {
         |f| Some(f.connections),
         0,
     );
+    row(
+        "accepted connections, 1 thread a side (1/s)",
+        carriers,
+        |f| Some(f.accepted),
+        0,
+    );
     for (at, size) in ["100", "1,400"].into_iter().enumerate() {
         row(
             &format!("UDP datagrams of {size} bytes (1/s)"),
@@ -75,7 +82,21 @@ pub(crate) fn print(carriers: &[Figures]) {
         |f| f.per_connection,
         0,
     );
-    if let [_, ours, stock] = carriers {
+    row(
+        "throughput beside 10,000 idle ones, of alone",
+        carriers,
+        |f| Some(f.beside_idle),
+        2,
+    );
+    println!(
+        "two programs of one service: {:.1} Gbit/s, {:.2} of a Unix pair's ({:.1})",
+        neighbours.service,
+        neighbours.service / neighbours.pair,
+        neighbours.pair,
+    );
+    if let [_, ours, .., stock] = carriers
+        && stock.name == STOCK
+    {
         println!();
         println!(
             "against stock: {:.1} times the throughput (1 stream), {:.1} times (4 streams),",
@@ -84,13 +105,19 @@ pub(crate) fn print(carriers: &[Figures]) {
         );
         let cpu = ours.service_cpu.unwrap_or(f64::NAN) / stock.service_cpu.unwrap_or(f64::NAN);
         println!(
-            "{cpu:.2} of its CPU per gigabyte, {:.2} of its latency (p50), {:.2} (p99), a request in {:.2} of its ping",
+            "{:.1} times its accepted connections, {cpu:.2} of its CPU per gigabyte, {:.2} of its latency (p50), {:.2} (p99), a request in {:.2} of its ping",
+            ours.accepted / stock.accepted,
             ours.p50 / stock.p50,
             ours.p99 / stock.p99,
             ours.p50 / stock.ping.unwrap_or(f64::NAN),
         );
     }
-    println!("{}", Value::Array(carriers.iter().map(as_json).collect()));
+    let figures: Vec<Value> = carriers.iter().map(as_json).collect();
+    let json = json!({
+        "carriers": figures,
+        "one_service_gbit": neighbours.service, "unix_pair_gbit": neighbours.pair,
+    });
+    println!("{json}");
 }
 
 fn as_json(f: &Figures) -> Value {
@@ -98,6 +125,7 @@ fn as_json(f: &Figures) -> Value {
         "carrier": f.name, "gbit_1": f.one_stream, "gbit_4": f.four_streams,
         "service_cpu_s_per_gb": f.service_cpu, "machine_cpu_s_per_gb": f.machine_cpu,
         "p50_us": f.p50, "p99_us": f.p99, "ping_us": f.ping, "connections_per_s": f.connections,
+        "accepted_per_s": f.accepted, "beside_idle": f.beside_idle,
         "udp_100_per_s": f.datagrams[0].0, "udp_100_lost": f.datagrams[0].1,
         "udp_1400_per_s": f.datagrams[1].0, "udp_1400_lost": f.datagrams[1].1,
         "idle_kib": f.idle, "bytes_per_connection": f.per_connection,

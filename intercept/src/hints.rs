@@ -1,7 +1,8 @@
 //! Which descriptors may be of a certain kind of ours: one bit each, a hint.
 //!
-//! Two kinds need to be known before a data call reaches the kernel. A receive on a *listener* must fail and not eat an
-//! accept record; a call on a *datagram* socket must put a header before the payload, or take one off. No call on any
+//! Some need to be known before a data call reaches the kernel. A receive on a *listener* must fail and not eat an
+//! accept record; a call on a *datagram* socket must put a header before the payload, or take one off; a connection that
+//! has come up is given its full buffer. No call on any
 //! other descriptor may pay for that with a system call. So descriptors that became one leave a bit here. A stale bit
 //! costs one look at the descriptor. `dup` passes the bits on, `fork` copies them, and a program that was started by
 //! `exec` looks at the descriptors that it was given.
@@ -34,7 +35,8 @@ impl Hints {
         self.place(fd).is_some()
     }
 
-    pub(crate) fn add(&self, fd: Fd) {
+    /// Leaves a bit.
+    pub fn add(&self, fd: Fd) {
         if let Some((word, bit)) = self.place(fd)
             && word.load(Ordering::Relaxed) & bit == 0
         {
@@ -42,13 +44,16 @@ impl Hints {
         }
     }
 
-    pub(crate) fn remove(&self, fd: Fd) {
-        if let Some((word, bit)) = self.place(fd) {
-            word.fetch_and(!bit, Ordering::Relaxed);
-        }
+    /// Takes the bit away; whether there was one.
+    pub fn remove(&self, fd: Fd) -> bool {
+        self.may_have(fd)
+            && self
+                .place(fd)
+                .is_some_and(|(word, bit)| word.fetch_and(!bit, Ordering::Relaxed) & bit != 0)
     }
 
-    pub(crate) fn may_have(&self, fd: Fd) -> bool {
+    /// Whether there is a bit.
+    pub fn may_have(&self, fd: Fd) -> bool {
         self.place(fd)
             .is_some_and(|(word, bit)| word.load(Ordering::Relaxed) & bit != 0)
     }
@@ -74,7 +79,7 @@ mod tests {
         let hints = Hints::new();
         hints.add(64);
         assert!(hints.may_have(64) && !hints.may_have(63) && !hints.may_have(65));
-        hints.remove(64);
+        assert!(hints.remove(64) && !hints.remove(64));
         assert!(!hints.may_have(64));
         for fd in [-1, 65_536, i32::MAX] {
             hints.add(fd);

@@ -14,9 +14,8 @@ use zt_socket_rpc::{
 
 use crate::Program;
 use crate::kernel::{Errno, Fd, Kernel};
-use crate::lan::{Lan, Mode};
+use crate::lan::Lan;
 use crate::own::UNIX_LEN;
-use crate::sockaddr::encode;
 
 /// What `listen` was called on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +157,8 @@ impl<K: Kernel> Program<'_, K> {
         }
     }
 
-    fn renew(
+    /// A listener pair in the place of one that has ended.
+    pub(crate) fn renew(
         &self,
         fd: Fd,
         home: &Home,
@@ -166,7 +166,7 @@ impl<K: Kernel> Program<'_, K> {
         close_on_exec: bool,
     ) -> Result<(), Errno> {
         let kernel = if home.kernel {
-            Some(self.kernel_listener(home)?)
+            Some(self.native_of_home(home)?)
         } else {
             None
         };
@@ -208,44 +208,6 @@ impl<K: Kernel> Program<'_, K> {
             return Err(errno);
         }
         self.swap(pair.ours, fd, close_on_exec)
-    }
-
-    /// The listener on the container's own network, made anew: the old one was the service's to keep.
-    fn kernel_listener(&self, home: &Home) -> Result<Fd, Errno> {
-        let domain = if home.family == Family::V6 {
-            AF_INET6
-        } else {
-            AF_INET
-        };
-        let fd = self
-            .kernel
-            .socket(i32::from(domain), SOCK_STREAM, IPPROTO_TCP)?;
-        let flag = |level, name, on: bool| {
-            self.kernel
-                .set_option(fd, level, name, &i32::from(on).to_ne_bytes())
-        };
-        if self.settings.mode() == Mode::Isolated && !self.confine(fd) {
-            self.kernel.close(fd);
-            return Err(Errno(EACCES));
-        }
-        let made = flag(SOL_SOCKET, SO_REUSEADDR, true)
-            .and_then(|()| flag(SOL_SOCKET, SO_REUSEPORT, home.reuse_port))
-            .and_then(|()| match home.family {
-                Family::V6 => flag(SOL_IPV6, IPV6_V6ONLY, home.v6_only),
-                Family::V4 => Ok(()),
-            })
-            .and_then(|()| {
-                self.kernel
-                    .bind(fd, encode(home.local, home.family).as_bytes())
-            })
-            .and_then(|()| self.kernel.listen(fd, i32::from(home.backlog)));
-        match made {
-            Ok(()) => Ok(fd),
-            Err(errno) => {
-                self.kernel.close(fd);
-                Err(errno)
-            }
-        }
     }
 }
 

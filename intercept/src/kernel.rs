@@ -74,11 +74,21 @@ pub trait Kernel {
     /// # Errors
     /// As `socket` and `connect`.
     fn connect_path(&self, path: &[u8]) -> Result<Fd, Errno>;
+    /// Connects a Unix socket to this path.
+    ///
+    /// # Errors
+    /// As `connect`.
+    fn connect_to(&self, fd: Fd, path: &[u8]) -> Result<(), Errno>;
     /// Closes a descriptor that the library made.
     fn close(&self, fd: Fd);
     /// Whether a descriptor can still be worked on in later calls of the program.
     fn keeps_descriptors(&self) -> bool {
         true
+    }
+    /// Whether this is a TCP socket of which nothing has changed since it was made; from now on it counts as changed.
+    fn take_untouched(&self, fd: Fd) -> bool {
+        let _ = fd;
+        false
     }
     /// `bind`.
     ///

@@ -14,6 +14,9 @@ use zt_socket_rpc::{Entry, Id, Reply, Request};
 use crate::Program;
 use crate::kernel::Kernel;
 
+/// The port of name servers.
+const DNS: u16 = 53;
+
 /// Longest path of a control socket.
 pub const MAX_PATH: usize = 1024;
 
@@ -31,6 +34,7 @@ pub struct Settings {
     path: [u8; MAX_PATH],
     path_len: usize,
     mode: Mode,
+    watches_questions: bool,
 }
 
 impl Settings {
@@ -45,7 +49,15 @@ impl Settings {
             path: bytes,
             path_len: path.len(),
             mode,
+            watches_questions: false,
         })
+    }
+
+    /// For a program that asks name servers by itself: the service gets to see what it sends them, and answers for the LAN.
+    #[must_use]
+    pub const fn watching_questions(mut self) -> Self {
+        self.watches_questions = true;
+        self
     }
 
     /// Nothing set; for a static before it is known.
@@ -54,6 +66,7 @@ impl Settings {
             path: [0; MAX_PATH],
             path_len: 0,
             mode: Mode::Split,
+            watches_questions: false,
         }
     }
 
@@ -65,6 +78,11 @@ impl Settings {
     /// The mode.
     pub const fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Whether a datagram to `address` may be a question for a name server that the service has to see.
+    pub(crate) const fn watches(&self, address: SocketAddr) -> bool {
+        self.watches_questions && address.port() == DNS
     }
 
     /// The directory of the control socket.

@@ -44,6 +44,7 @@ pub mod own;
 pub mod registrations;
 pub mod sockaddr;
 mod swap;
+mod untouched;
 
 pub use hints::Hints;
 pub use kernel::{Errno, Fd, Kernel};
@@ -54,6 +55,7 @@ pub use ops::{frames, interface, receive, send};
 pub use outcome::{Outcome, Reason};
 pub use registrations::Registrations;
 pub use sockaddr::SockAddr;
+pub use untouched::NewSockets;
 
 /// One program as the operations see it: its system calls, its settings, and what the process remembers.
 #[derive(Clone, Copy)]
@@ -68,6 +70,8 @@ pub struct Program<'a, K> {
     pub registrations: &'a Registrations,
     /// Descriptors that may be listeners of ours.
     pub listeners: &'a Hints,
-    /// Descriptors that may be datagram sockets of ours.
+    /// Descriptors that may be datagram sockets of ours, or connections with the buffer of their attempt.
     pub datagrams: &'a Hints,
+    /// What new sockets have.
+    pub new_sockets: &'a NewSockets,
 }

@@ -34,7 +34,7 @@ pub(crate) const TCP_STATE_CLOSE: u8 = 7;
 pub(crate) const TCP_STATE_LISTEN: u8 = 10;
 
 /// Options that the service must know, as the kernel socket has them.
-const CARRIED_OPTIONS: [(i32, i32); 21] = [
+pub(crate) const CARRIED_OPTIONS: [(i32, i32); 22] = [
     (SOL_SOCKET, SO_KEEPALIVE),
     (SOL_SOCKET, SO_REUSEADDR),
     (SOL_SOCKET, SO_REUSEPORT),
@@ -48,6 +48,7 @@ const CARRIED_OPTIONS: [(i32, i32); 21] = [
     (SOL_TCP, TCP_KEEPCNT),
     (SOL_TCP, TCP_SYNCNT),
     (SOL_TCP, TCP_USER_TIMEOUT),
+    (SOL_TCP, TCP_MAXSEG),
     (SOL_TCP, TCP_DEFER_ACCEPT),
     (SOL_TCP, TCP_FASTOPEN),
     (SOL_TCP, TCP_NOTSENT_LOWAT),
@@ -174,6 +175,23 @@ impl<K: Kernel> Program<'_, K> {
         self.native_with(fd, family, Kind::Stream, &CARRIED_OPTIONS)
     }
 
+    /// The same of one that nobody has touched.
+    pub(crate) fn native_untouched(&self, fd: Fd, family: Family) -> Step<Native> {
+        let Some(options) = self.new_sockets.options(family) else {
+            let native = self.native(fd, family)?;
+            self.new_sockets.learn(family, &native.options);
+            return Ok(native);
+        };
+        Ok(Native {
+            kind: Kind::Stream,
+            family,
+            local: wildcard(family, 0),
+            nonblocking: self.kernel.is_nonblocking(fd)?,
+            close_on_exec: self.kernel.is_close_on_exec(fd)?,
+            options,
+        })
+    }
+
     /// Everything about an undecided datagram socket.
     pub(crate) fn native_datagram(&self, fd: Fd, family: Family, kind: Kind) -> Step<Native> {
         self.native_with(fd, family, kind, &CARRIED_DATAGRAM_OPTIONS)
@@ -189,7 +207,11 @@ impl<K: Kernel> Program<'_, K> {
         let mut options = Options::default();
         for &(level, name) in carried {
             let mut value = [0; 16];
-            if let Ok(len) = self.kernel.option(fd, level, name, &mut value) {
+            let mut usual = [0; 16];
+            if let Ok(len) = self.kernel.option(fd, level, name, &mut value)
+                // A size that was not chosen is none.
+                && (options.get(level, name, &mut usual).is_err() || value != usual)
+            {
                 // What the kernel holds is valid; an option that a later kernel widens keeps its default.
                 let _ = options.set(level, name, value.get(..len.min(16)).unwrap_or_default());
             }

@@ -1,14 +1,14 @@
 //! Recognising our own descriptors, and one bit of memory on them.
 //!
-//! A descriptor is ours when its peer's name is one of the contract's ([`Name`]). The name stays readable after the
-//! service has closed its half.
+//! A descriptor is ours when its peer's name is one of the contract's ([`Name`]), or when its peer is a service's streams
+//! socket and its own name is one. The names stay readable after the service has closed its half.
 //!
 //! What must be remembered per socket, across threads, `fork` and `dup`, is kept on the socket itself: `SO_PRIORITY` of
 //! a Unix socket has no meaning to the kernel and takes 0 to 6 from anyone. (The program's own `SO_PRIORITY` is kept by
 //! the service.)
 
 use zt_socket_rpc::linux::{AF_UNIX, SO_PRIORITY, SOL_SOCKET};
-use zt_socket_rpc::{Id, Kind, Name};
+use zt_socket_rpc::{Id, Kind, Name, STREAMS_SUFFIX};
 
 use crate::Program;
 use crate::kernel::{Fd, Kernel};
@@ -17,16 +17,13 @@ use crate::sockaddr::family_of;
 /// `sizeof(struct sockaddr_un)`.
 pub(crate) const UNIX_LEN: usize = 110;
 
-/// What is remembered of a connection. (All three together would be 7, which the kernel refuses; an error can only be
-/// taken after the buffer stopped to matter.)
+/// What is remembered of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
     /// The pending error was reported.
     ErrorTaken,
     /// The next `connect` reports the success of a non-blocking attempt.
     SuccessUntold,
-    /// The send buffer is still as small as the plug wanted it.
-    Narrow,
 }
 
 impl Mark {
@@ -34,16 +31,27 @@ impl Mark {
         match self {
             Self::ErrorTaken => 1,
             Self::SuccessUntold => 2,
-            Self::Narrow => 4,
         }
     }
 }
 
 impl<K: Kernel> Program<'_, K> {
-    /// The name of one of our own descriptors: one `getpeername`.
+    /// The name of one of our own descriptors: one `getpeername`, and on a straight connection one `getsockname`.
     pub fn own(&self, fd: Fd) -> Option<Name> {
         let mut buffer = [0; UNIX_LEN];
         let len = self.kernel.peer_name(fd, &mut buffer).ok()?;
+        let peer = buffer.get(..len.min(UNIX_LEN))?;
+        if is_streams_socket(peer) {
+            self.local_own_name(fd)
+        } else {
+            own_name(peer)
+        }
+    }
+
+    /// The name of the contract that a descriptor itself is bound to.
+    fn local_own_name(&self, fd: Fd) -> Option<Name> {
+        let mut buffer = [0; UNIX_LEN];
+        let len = self.kernel.local_name(fd, &mut buffer).ok()?;
         own_name(buffer.get(..len.min(UNIX_LEN))?)
     }
 
@@ -55,22 +63,21 @@ impl<K: Kernel> Program<'_, K> {
     }
 
     /// The id of the other end of a connection that another program of the service holds: each end has the name by which
-    /// the other one is known. The service's own half has one too, but the program's half beside it has none.
+    /// the other one is known. The service's own half has one too, but the program's half beside it has none, or its own.
     pub(crate) fn other_end(&self, fd: Fd) -> Option<Id> {
-        let mut buffer = [0; UNIX_LEN];
-        let len = self.kernel.local_name(fd, &mut buffer).ok()?;
-        own_name(buffer.get(..len.min(UNIX_LEN))?).map(|name| name.id)
+        let name = self.local_own_name(fd)?;
+        (self.own(fd) != Some(name)).then_some(name.id)
     }
 
     /// Sets a mark; true when it was not set before.
     pub(crate) fn mark(&self, fd: Fd, mark: Mark) -> bool {
         let before = self.marks(fd);
-        let kept = if mark == Mark::ErrorTaken {
-            before & !Mark::Narrow.bit()
-        } else {
-            before
-        };
-        before & mark.bit() == 0 && self.set_marks(fd, kept | mark.bit())
+        before & mark.bit() == 0 && self.set_marks(fd, before | mark.bit())
+    }
+
+    /// Sets the first mark of a new pair.
+    pub(crate) fn mark_first(&self, fd: Fd, mark: Mark) {
+        self.set_marks(fd, mark.bit());
     }
 
     /// Removes a mark; true when it was set before.
@@ -106,6 +113,12 @@ pub(crate) fn own_name(address: &[u8]) -> Option<Name> {
     } else {
         None
     }
+}
+
+/// Whether a `struct sockaddr_un` is that of a service's streams socket.
+fn is_streams_socket(address: &[u8]) -> bool {
+    let path = address.strip_suffix(&[0]).unwrap_or(address);
+    family_of(address) == Some(AF_UNIX) && path.ends_with(STREAMS_SUFFIX)
 }
 
 /// Whether a buffer holds (the beginning of) one of our names, which must not be shown to a program.

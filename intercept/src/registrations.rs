@@ -88,7 +88,7 @@ impl Registrations {
     }
 
     /// The descriptor is a new socket, or one that will not be swapped again.
-    pub(crate) fn forget(&self, fd: Fd) {
+    pub fn forget(&self, fd: Fd) {
         if let Some(record) = self.record(fd)
             && record.instance.load(Ordering::Relaxed) != 0
         {

@@ -6,7 +6,6 @@ use zt_socket_rpc::{Id, Kind, Name};
 use crate::Program;
 use crate::kernel::{EPOLL_CTL_ADD, EPOLL_CTL_MOD, EpollEvent, Errno, Fd, Kernel};
 use crate::native::{SMALLEST_BUFFER, SNDBUF_LOCK};
-use crate::own::Mark;
 use crate::registrations::{INSTANCES, Known, parse_registration};
 
 /// A new pair: the program's half, and the service's half with its name bound.
@@ -16,12 +15,10 @@ pub(crate) struct Pair {
     pub(crate) service: Fd,
 }
 
-/// Send buffer of a connecting socket: small, so that filling it costs little; large enough for a program that never
-/// asks whether it is connected.
-const CONNECTING_BUFFER: i32 = 65_536;
-/// Send buffer of a connected socket: what Linux gives to a Unix socket by default.
-const CONNECTED_BUFFER: i32 = 212_992;
+/// Send buffer of a connection: what Linux gives to a Unix socket by default.
+pub(crate) const SEND_BUFFER: i32 = 212_992;
 const PLUG_PIECE: usize = 128 << 10;
+const NARROW_PIECE: usize = 8 << 10;
 const LISTENER_PLUG: usize = 2000;
 
 /// Names are random; a second collision in a row means that something else is wrong.
@@ -36,6 +33,18 @@ impl<K: Kernel> Program<'_, K> {
         nonblocking: bool,
     ) -> Result<Pair, Errno> {
         let (ours, service) = self.kernel.socket_pair(socket_type, nonblocking)?;
+        match self.give_name(service, kind) {
+            Ok(id) => Ok(Pair { id, ours, service }),
+            Err(errno) => {
+                self.kernel.close(ours);
+                self.kernel.close(service);
+                Err(errno)
+            }
+        }
+    }
+
+    /// Binds a socket to a new name.
+    pub(crate) fn give_name(&self, fd: Fd, kind: Kind) -> Result<Id, Errno> {
         let mut attempts = 0;
         loop {
             let mut bytes = [0; Id::LEN];
@@ -46,34 +55,26 @@ impl<K: Kernel> Program<'_, K> {
             family.copy_from_slice(&AF_UNIX.to_ne_bytes());
             path.copy_from_slice(&Name { kind, id }.to_path());
             attempts += 1;
-            match self.kernel.bind(service, &address) {
-                Ok(()) if id.tag() != 0 => return Ok(Pair { id, ours, service }),
+            match self.kernel.bind(fd, &address) {
+                Ok(()) if id.tag() != 0 => return Ok(id),
                 Err(Errno(EADDRINUSE)) if attempts < NAME_ATTEMPTS => {}
-                result => {
-                    self.kernel.close(ours);
-                    self.kernel.close(service);
-                    return Err(result.err().unwrap_or(Errno(EADDRINUSE)));
-                }
+                result => return Err(result.err().unwrap_or(Errno(EADDRINUSE))),
             }
         }
     }
 
     /// Fills the program's half of a stream: how many bytes. It polls and sends as a connecting socket does until the
-    /// service has taken them out. Its buffer is made small for it if it can be made large again.
+    /// service has taken them out. A narrow one has the smallest buffer there is, so that this costs little.
     pub(crate) fn plug_stream(&self, ours: Fd, narrow: bool) -> Result<u32, Errno> {
-        // A size that the program has chosen stays.
-        if narrow && self.buffer_locks(ours) & SNDBUF_LOCK == 0 {
-            self.kernel.set_option(
-                ours,
-                SOL_SOCKET,
-                SO_SNDBUF,
-                &(CONNECTING_BUFFER / 2).to_ne_bytes(),
-            )?;
-            self.mark(ours, Mark::Narrow);
+        if narrow {
+            self.narrow(ours)?;
         }
+        let piece = if narrow { NARROW_PIECE } else { PLUG_PIECE };
         let mut filled = 0;
         loop {
-            match self.kernel.send_zeros(ours, PLUG_PIECE) {
+            match self.kernel.send_zeros(ours, piece) {
+                // Less than was given is all that there was room for.
+                Ok(count) if count > 0 && count < piece => return Ok(filled + count as u32),
                 Ok(count @ 1..) => filled += count as u32,
                 Ok(0) | Err(Errno(EAGAIN)) => return Ok(filled),
                 Err(errno) => return Err(errno),
@@ -81,16 +82,20 @@ impl<K: Kernel> Program<'_, K> {
         }
     }
 
-    /// Gives a connection its full send buffer, once it is known to be up.
+    /// Makes a send buffer as small as the kernel allows.
+    pub(crate) fn narrow(&self, fd: Fd) -> Result<(), Errno> {
+        self.kernel
+            .set_option(fd, SOL_SOCKET, SO_SNDBUF, &0_i32.to_ne_bytes())
+    }
+
+    /// Gives a connection that is up its full send buffer, if it still has that of its attempt.
     pub(crate) fn widen(&self, fd: Fd) {
-        if self.unmark(fd, Mark::Narrow) {
-            let _ = self.kernel.set_option(
-                fd,
-                SOL_SOCKET,
-                SO_SNDBUF,
-                &(CONNECTED_BUFFER / 2).to_ne_bytes(),
-            );
+        let size = self.int_option(fd, SOL_SOCKET, SO_SNDBUF);
+        if size.is_ok_and(|size| size < SMALLEST_BUFFER) {
+            let half = (SEND_BUFFER / 2).to_ne_bytes();
+            let _ = self.kernel.set_option(fd, SOL_SOCKET, SO_SNDBUF, &half);
         }
+        self.datagrams.remove(fd);
     }
 
     /// Closes the sending direction of the program's half of a listener: it never polls as writable, and a send fails.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::KeepAlive;
 use crate::event::{FlowId, ListenerId};
 use crate::host::Host;
-use crate::tcp::{Connection, Phase, Tcp};
+use crate::tcp::{Connection, Phase, Tally, Tcp};
 use crate::time::Instant;
 
 /// Who began a connection.
@@ -181,6 +181,10 @@ pub struct FlowInfo {
     pub recv_queue: usize,
     /// Largest TCP payload of a packet.
     pub segment: usize,
+    /// How long the handshake took, if that could be told.
+    pub round_trip: Option<Duration>,
+    /// What went through so far.
+    pub tally: Tally,
 }
 
 /// A flow, borrowed from its host.
@@ -322,6 +326,8 @@ impl FlowRef<'_> {
             send_queue: flow.tcp.send_queue(),
             recv_queue: flow.tcp.recv_queue(),
             segment: flow.tcp.segment_size(),
+            round_trip: flow.tcp.round_trip(),
+            tally: flow.tcp.tally(),
         }
     }
 

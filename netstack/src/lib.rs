@@ -52,6 +52,7 @@ pub use event::{ConnectFailure, FlowId, HostEvent, ListenerId, ResetReason};
 pub use flow::{FlowInfo, FlowRef, FlowState};
 pub use host::{ConnectError, Host, ListenError};
 pub use sink::FrameSink;
+pub use tcp::Tally;
 pub use time::Instant;
 pub use udp::{
     Cast, Datagram, GroupError, Loss, SendOptions, Sharing, Taken, UdpBindError, UdpConnectError,

@@ -38,6 +38,8 @@ use servers::Servers;
 
 /// The port of multicast DNS.
 pub const PORT: u16 = 5353;
+/// The port of name servers.
+pub const DNS_PORT: u16 = 53;
 /// Where programs that ask name servers by themselves find the service: an address that exists inside a host alone. It is
 /// neither announced nor answered for on the link, and what comes from there is not for it.
 pub const RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 53, 53));

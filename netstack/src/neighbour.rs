@@ -115,6 +115,18 @@ impl<K: Copy> Neighbours<K> {
         Vec::new()
     }
 
+    /// Notes that a packet came from a neighbour by this link address. Another one than is known counts no longer: everybody
+    /// is asked, for an address in a packet is no proof.
+    pub(crate) fn heard_from(&mut self, now: Instant, ip: IpAddr, mac: Mac) {
+        if let Some(entry) = self.entries.get_mut(&ip)
+            && entry.mac.is_some_and(|known| known != mac)
+        {
+            entry.mac = None;
+            entry.asked = 0;
+            ask(entry, now, ip, &mut self.timers, &mut self.asks);
+        }
+    }
+
     /// Remembers how long a packet takes to a neighbour and back.
     pub(crate) fn set_round_trip(&mut self, ip: IpAddr, round_trip: Duration) {
         if let Some(entry) = self.entries.get_mut(&ip) {
@@ -279,6 +291,22 @@ mod tests {
         let asked: Vec<_> = asks(&mut table).iter().map(|ask| ask.to).collect();
         assert_eq!(asked, [Some(MAC), Some(MAC), None, None, None]);
         assert_eq!(failed, [(ip(), vec![])]);
+    }
+
+    #[test]
+    fn who_speaks_by_another_link_address_is_asked_for_and_not_believed() {
+        const OTHER: Mac = [2, 0, 0, 0, 0, 10];
+        let mut table = table();
+        table.heard_from(seconds(0), ip(), MAC);
+        table.heard(seconds(0), ip(), MAC, true);
+        table.heard_from(seconds(1), ip(), MAC);
+        assert_eq!(asks(&mut table), []);
+        table.heard_from(seconds(1), ip(), OTHER);
+        table.heard_from(seconds(1), ip(), OTHER);
+        assert_eq!(table.lookup(seconds(1), ip(), 7), Lookup::Pending);
+        assert_eq!(asks(&mut table), [Ask { ip: ip(), to: None }]);
+        assert_eq!(table.heard(seconds(1), ip(), MAC, false), [7]);
+        assert_eq!(table.lookup(seconds(1), ip(), 7), Lookup::Found(MAC));
     }
 
     #[test]

@@ -66,6 +66,25 @@ pub(crate) struct Numbers {
     pub(crate) window: u16,
 }
 
+/// What went through a connection so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Payload bytes given to be sent.
+    pub written: u64,
+    /// Payload bytes that arrived in order.
+    pub received: u64,
+    /// Packets sent.
+    pub segments_out: u32,
+    /// Packets received.
+    pub segments_in: u32,
+    /// Packets with payload sent.
+    pub data_segments_out: u32,
+    /// Packets with payload received.
+    pub data_segments_in: u32,
+    /// Packets sent once more.
+    pub repeated: u32,
+}
+
 /// One TCP connection.
 pub(crate) trait Tcp: Sized {
     /// What all connections of a host share.
@@ -113,6 +132,7 @@ pub(crate) trait Tcp: Sized {
     fn round_trip(&self) -> Option<Duration>;
     fn phase(&self) -> Phase;
     fn numbers(&self) -> Numbers;
+    fn tally(&self) -> Tally;
     /// Payload bytes of a full packet.
     fn segment_size(&self) -> usize;
 

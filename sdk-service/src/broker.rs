@@ -30,6 +30,8 @@ mod naming;
 mod native;
 mod outcomes;
 mod ports;
+mod progress;
+mod questions;
 mod requests;
 mod stream;
 
@@ -37,6 +39,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,13 +48,13 @@ use std::time::Duration;
 use zt_netstack::{FlowId, Host, HostEvent, Instant, UdpId};
 use zt_protocol::NetworkId;
 use zt_socket_rpc::table::{Interface, StateTable};
-use zt_socket_rpc::{Id, Prefix};
+use zt_socket_rpc::{Id, Prefix, STREAMS_SUFFIX};
 
 use crate::engine::reactor::{Interest, Kind, Poller, Ready, Token};
 use crate::engine::slots::{Key, Slots};
 pub(crate) use budget::Budget;
 use burst::Burst;
-use control::{Accepted, Call, ControlSocket};
+use control::{Accepted, Call, Carrying, ControlSocket};
 use counters::Counters;
 use datagram::Datagram;
 use direct::Arrival;
@@ -81,6 +84,8 @@ pub(crate) struct Broker {
     network: u16,
     instance: NonZeroU64,
     control: ControlSocket,
+    /// Where connections begin that nobody waits for. A path that is almost too long has none: programs do without.
+    streams_socket: Option<ControlSocket>,
     table: StateTable,
     streams: Slots<Stream>,
     listeners: Slots<Listener>,
@@ -151,10 +156,17 @@ impl Broker {
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
         let instance = NonZeroU64::new(u64::from_le_bytes(random)).unwrap_or(NonZeroU64::MIN);
+        let path = socket_path(directory, id);
+        // Before the control socket: whoever finds that one finds both.
+        let streams_socket =
+            ControlSocket::open(streams_path(&path), Carrying::Streams, network, poller)
+                .inspect_err(|error| tracing::debug!(%error, "no streams socket"))
+                .ok();
         Ok(Self {
             network,
             instance,
-            control: ControlSocket::open(socket_path(directory, id), network, poller)?,
+            control: ControlSocket::open(path, Carrying::Requests, network, poller)?,
+            streams_socket,
             table: StateTable::create(instance)?,
             streams: Slots::new(),
             listeners: Slots::new(),
@@ -196,9 +208,9 @@ impl Broker {
         (self.streams.len(), self.listeners.len())
     }
 
-    /// Tells programs which addresses the LAN reaches, and which are its own here.
-    pub(crate) fn set_lan(&mut self, own: &[Prefix], routes: &[Prefix]) {
-        self.table.set_lan(own, routes);
+    /// Tells programs which addresses the LAN reaches, which are its own here, and which are on the links of the host.
+    pub(crate) fn set_lan(&mut self, own: &[Prefix], routes: &[Prefix], near: &[Prefix]) {
+        self.table.set_lan(own, routes, near);
     }
 
     /// Tells programs what they see of the LAN's interface.
@@ -215,6 +227,13 @@ impl Broker {
                     self.serve(turn, call);
                 }
             }
+            Kind::Streams => self.accept_streams(turn, REQUESTS_A_TURN),
+            Kind::StreamRequest => {
+                let socket = self.streams_socket.as_mut();
+                if let Some(call) = socket.and_then(|it| it.receive(turn.poller, token.key)) {
+                    self.serve_straight(turn, call);
+                }
+            }
             Kind::Stream => self.stream_ready(turn, token.key, ready),
             Kind::Listener => self.listener_ready(turn, token.key, ready),
             Kind::Datagram => self.datagram_ready(turn, token.key, ready),
@@ -223,7 +242,23 @@ impl Broker {
         }
     }
 
+    /// Takes connections that begin with their request.
+    fn accept_streams(&mut self, turn: &mut Turn<'_>, most: usize) {
+        for _ in 0..most {
+            let Some(socket) = &mut self.streams_socket else {
+                return;
+            };
+            match socket.accept(turn.poller, turn.now) {
+                Accepted::Call(call) => self.serve_straight(turn, *call),
+                Accepted::Nothing => {}
+                Accepted::Empty => return,
+            }
+        }
+    }
+
     fn accept_requests(&mut self, turn: &mut Turn<'_>) {
+        // A request may be about a connection that its thread began just before.
+        self.accept_streams(turn, control::BACKLOG as usize);
         for _ in 0..REQUESTS_A_TURN {
             match self.control.accept(turn.poller, turn.now) {
                 Accepted::Call(call) => {
@@ -368,16 +403,20 @@ impl Broker {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
     pub(crate) fn deadline(&self) -> Option<Instant> {
+        let streams = self.streams_socket.as_ref();
         self.control
             .deadline()
             .into_iter()
+            .chain(streams.and_then(ControlSocket::deadline))
             .chain(self.retry_at)
             .chain(self.naming.deadline())
             .min()
     }
 
     pub(crate) fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
-        self.counters.silent += self.control.handle_timeout(turn.poller, turn.now);
+        for socket in self.streams_socket.iter_mut().chain([&mut self.control]) {
+            self.counters.silent += socket.handle_timeout(turn.poller, turn.now);
+        }
         self.naming.run(turn.host, turn.now);
         if self.retry_at.is_some_and(|at| at <= turn.now) {
             self.retry_at = None;
@@ -415,7 +454,9 @@ impl Broker {
 
     /// Ends everything: the network was left.
     pub(crate) fn close(&mut self, turn: &mut Turn<'_>) {
-        self.control.close(turn.poller);
+        for socket in self.streams_socket.iter().chain([&self.control]) {
+            socket.close(turn.poller);
+        }
         self.naming.close(turn.host, turn.now);
         let listeners: Vec<Key> = self.listeners.iter().map(|(key, _)| key).collect();
         listeners
@@ -481,6 +522,13 @@ enum Ending {
 /// The control socket of a network: its name is shown as the network's device.
 pub fn socket_path(directory: &Path, network: NetworkId) -> PathBuf {
     directory.join(format!("nc_{network}"))
+}
+
+/// The streams socket beside a control socket.
+fn streams_path(control: &Path) -> PathBuf {
+    let mut path = control.as_os_str().to_owned();
+    path.push(std::ffi::OsStr::from_bytes(STREAMS_SUFFIX));
+    path.into()
 }
 
 #[cfg(test)]

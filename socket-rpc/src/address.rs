@@ -82,6 +82,31 @@ impl Prefix {
         (ours ^ theirs).checked_shr(host_bits).unwrap_or(0) == 0
     }
 
+    /// The mask of the network.
+    pub fn netmask(&self) -> IpAddr {
+        let bits = u32::from(self.length);
+        match self.address {
+            IpAddr::V4(_) => {
+                let mask = u32::MAX.checked_shl(32_u32.saturating_sub(bits));
+                Ipv4Addr::from_bits(mask.unwrap_or(0)).into()
+            }
+            IpAddr::V6(_) => {
+                let mask = u128::MAX.checked_shl(128_u32.saturating_sub(bits));
+                Ipv6Addr::from_bits(mask.unwrap_or(0)).into()
+            }
+        }
+    }
+
+    /// The last address of an IPv4 network.
+    pub fn broadcast(&self) -> Option<Ipv4Addr> {
+        match (self.address, self.netmask()) {
+            (IpAddr::V4(ip), IpAddr::V4(mask)) => {
+                Some(Ipv4Addr::from_bits(ip.to_bits() | !mask.to_bits()))
+            }
+            _ => None,
+        }
+    }
+
     pub(crate) fn encode(&self) -> [u8; Self::LEN] {
         // The port field of the common form carries the length.
         encode_address(Some(SocketAddr::new(self.address, u16::from(self.length))))
@@ -118,6 +143,21 @@ mod tests {
         }
         assert_eq!(decode_address(&encode_address(None)), Ok(None));
         assert!(decode_address(&[9; ADDRESS_LEN]).is_err());
+    }
+
+    #[test]
+    fn a_network_has_a_mask_and_a_broadcast_address() {
+        for (address, length, mask, last) in [
+            ("10.1.2.3", 24, "255.255.255.0", Some("10.1.2.255")),
+            ("10.1.2.3", 32, "255.255.255.255", Some("10.1.2.3")),
+            ("10.1.2.3", 0, "0.0.0.0", Some("255.255.255.255")),
+            ("fd00::1", 88, "ffff:ffff:ffff:ffff:ffff:ff00::", None),
+            ("fd00::1", 0, "::", None),
+        ] {
+            let prefix = prefix(address, length);
+            assert_eq!(prefix.netmask(), mask.parse::<IpAddr>().unwrap());
+            assert_eq!(prefix.broadcast(), last.map(|ip| ip.parse().unwrap()));
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@
 //! | [`TakeLost`](Request::TakeLost) | – | [`Reply::Lost`], or [`Reply::Failed`] with `EAGAIN` |
 //! | [`SetOption`](Request::SetOption) | – | none |
 //! | [`Query`](Request::Query) | – | [`Reply::State`], or [`Reply::Failed`] with `ENOENT` |
+//! | [`Measure`](Request::Measure) | – | [`Reply::Progress`], or [`Reply::Failed`] with `ENOENT` |
 //! | [`Resolve`](Request::Resolve) | – | [`Reply::Addresses`], or [`Reply::Failed`] |
 //! | [`NameOf`](Request::NameOf) | – | [`Reply::NameOf`], or [`Reply::Failed`] |
 //! | [`Records`](Request::Records) | – | [`Reply::Message`], or [`Reply::Failed`] |
@@ -50,6 +51,13 @@
 //!   library turns into the entry's errno.
 //!
 //! A program may close the control connection of a waiting connect at any time (a signal): the attempt goes on.
+//!
+//! # The streams socket
+//! A program that does not wait for the outcome, and connects to another host, needs no pair: beside the control socket
+//! lies a `SOCK_STREAM` socket, at the same path with [`STREAMS_SUFFIX`]. The program's own socket connects there, after
+//! it was bound to its [`Name`]; its first [`CONNECT_LEN`] bytes are the [`Connect`] request, and the plug follows, as one
+//! piece with it, so that it is there when the connection is up. The service's half is what it accepts. `getpeername` on the program's half then shows the
+//! path of the streams socket, and `getsockname` the name. All else is as with a pair.
 //!
 //! # Two programs of one service
 //! For a connection to one of its own addresses the service may give the half that was meant for it to the program that
@@ -121,6 +129,7 @@ pub mod linux;
 pub mod lost;
 mod names;
 mod options;
+mod progress;
 mod reach;
 mod reply;
 mod request;
@@ -134,11 +143,12 @@ pub use id::{Id, Kind, Name};
 pub use lost::Lost;
 pub use names::{Addresses, DnsMessage, HostName};
 pub use options::{OptionError, Options};
+pub use progress::Progress;
 pub use reach::{Reach, interface_of, is_for_many};
 pub use reply::Reply;
 pub use request::{
-    Bind, BindDatagram, Connect, ConnectDatagram, Listen, MAX_PLUG, Membership, OpenDatagram,
-    OptionValue, Request, SetOption,
+    Bind, BindDatagram, CONNECT_LEN, Connect, ConnectDatagram, Listen, MAX_PLUG, Membership,
+    OpenDatagram, OptionValue, Request, SetOption,
 };
 pub use table::{Entry, Family, State};
 pub use wire::Malformed;
@@ -152,6 +162,9 @@ pub const LAN_INTERFACE: u32 = 0x7a74;
 
 /// No message is longer. A receive buffer of this size plus one byte detects one that is.
 pub const MAX_MESSAGE: usize = 1280;
+
+/// What the path of the streams socket has more than that of the control socket.
+pub const STREAMS_SUFFIX: &[u8] = b".streams";
 
 /// No message carries more descriptors.
 pub const MAX_DESCRIPTORS: usize = 2;

@@ -1,6 +1,7 @@
 //! Linux numbers that messages and options carry, as `x86_64` and `aarch64` (asm-generic) have them.
 #![allow(missing_docs, reason = "the names are the kernel's own")]
 
+pub const AF_UNSPEC: u16 = 0;
 pub const AF_UNIX: u16 = 1;
 pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;
@@ -119,6 +120,7 @@ pub const EINVAL: i32 = 22;
 pub const ENFILE: i32 = 23;
 pub const EMFILE: i32 = 24;
 pub const EPIPE: i32 = 32;
+pub const ENOSYS: i32 = 38;
 pub const ENOTSOCK: i32 = 88;
 pub const EDESTADDRREQ: i32 = 89;
 pub const EMSGSIZE: i32 = 90;

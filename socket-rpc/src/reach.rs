@@ -76,7 +76,7 @@ mod tests {
             address: "10.77.0.1".parse().unwrap(),
             length: 24,
         };
-        writer.set_lan(&[lan], &[lan]);
+        writer.set_lan(&[lan], &[lan], &[]);
         let table = writer.reader();
         for (to, interface, reach) in [
             ("10.77.0.9:1", 0, Reach::Lan),

@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 use crate::address::{decode_address, encode_address};
 use crate::lost::Lost;
 use crate::names::{Addresses, DnsMessage, HostName};
+use crate::progress::Progress;
 use crate::table::Entry;
 use crate::wire::{Malformed, Reader, Writer};
 use crate::{MAX_MESSAGE, VERSION};
@@ -41,6 +42,8 @@ pub enum Reply {
     Message(DnsMessage),
     /// The oldest loss of the error queue.
     Lost(Lost),
+    /// How a connection is getting on.
+    Progress(Progress),
 }
 
 impl Reply {
@@ -70,6 +73,7 @@ impl Reply {
             NAME_OF => Self::NameOf(HostName::read(&mut input)?),
             MESSAGE => Self::Message(DnsMessage::read(&mut input)?),
             LOST => Self::Lost(Lost::decode(&input.array()?)?),
+            PROGRESS => Self::Progress(Progress::read(&mut input)?),
             _ => return Err(Malformed::because("unknown reply")),
         };
         input.end()?;
@@ -113,6 +117,10 @@ impl Reply {
                 out.u8(LOST);
                 lost.encode(&mut out);
             }
+            Self::Progress(progress) => {
+                out.u8(PROGRESS);
+                progress.write(&mut out);
+            }
         }
         out.len()
     }
@@ -126,3 +134,4 @@ const ADDRESSES: u8 = 0xa0;
 const NAME_OF: u8 = 0xa1;
 const MESSAGE: u8 = 0xa2;
 const LOST: u8 = 0x85;
+const PROGRESS: u8 = 0x86;

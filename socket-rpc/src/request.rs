@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::address::{decode_address, encode_address};
+use crate::address::{ADDRESS_LEN, decode_address, encode_address};
 use crate::id::{Id, Kind};
 use crate::names::{HostName, read_ip, write_ip};
 use crate::options::Options;
@@ -42,6 +42,11 @@ pub enum Request {
         /// Which socket.
         id: Id,
     },
+    /// Asks how a connection is getting on.
+    Measure {
+        /// Which socket.
+        id: Id,
+    },
     /// Asks for the addresses of a name.
     Resolve {
         /// The name.
@@ -67,6 +72,9 @@ pub enum Request {
 
 /// The most bytes of a plug: several times what the kernel lets wait in a pair.
 pub const MAX_PLUG: u32 = 1 << 20;
+
+/// Bytes of a [`Connect`] message.
+pub const CONNECT_LEN: usize = 2 + Id::LEN + 2 * ADDRESS_LEN + 2 + 4 + Options::LEN;
 
 /// Opens a connection whose program's half is plugged already. To one of the service's own addresses the program's half
 /// is attached as second descriptor: two programs of one service are then given the two ends of one pair.
@@ -309,6 +317,9 @@ impl Request {
             QUERY => Self::Query {
                 id: id(&mut input)?,
             },
+            MEASURE => Self::Measure {
+                id: id(&mut input)?,
+            },
             RESOLVE => Self::Resolve {
                 name: HostName::read(&mut input)?,
                 v4: input.bool()?,
@@ -409,6 +420,10 @@ impl Request {
                 out.u8(QUERY);
                 out.bytes(&id.to_bytes());
             }
+            Self::Measure { id } => {
+                out.u8(MEASURE);
+                out.bytes(&id.to_bytes());
+            }
             Self::Resolve { name, v4, v6 } => {
                 out.u8(RESOLVE);
                 name.write(&mut out);
@@ -440,6 +455,7 @@ const CONNECT_DATAGRAM: u8 = 8;
 const BIND_DATAGRAM: u8 = 9;
 const MEMBERSHIP: u8 = 10;
 const TAKE_LOST: u8 = 11;
+const MEASURE: u8 = 12;
 // Far from the others, which are numbered in turn.
 const RESOLVE: u8 = 32;
 const NAME_OF: u8 = 33;

@@ -2,9 +2,8 @@
 //!
 //! One memory file per network, written by the service alone and mapped read-only by the programs
 //! ([`Request::Hello`](crate::Request::Hello)). It has one size for ever, so a program may map the table of a restarted
-//! service over the old one. It begins with a header page (the LAN's prefixes, for the split decision, and its
-//! interface), then come
-//! [`ENTRIES`] entries of 128 bytes in sets of [`WAYS`], indexed by [`Id::tag`](crate::Id::tag).
+//! service over the old one. It begins with a header page (the prefixes for the split decision, and the LAN's
+//! interface), then come [`ENTRIES`] entries of 128 bytes in sets of [`WAYS`], indexed by [`Id::tag`](crate::Id::tag).
 //!
 //! Every part that changes is guarded by a sequence number (odd while it is being written), and all memory is accessed
 //! as relaxed atomic words: a reader never blocks the writer, and a torn read is noticed and repeated. A reader that
@@ -36,7 +35,7 @@ pub const WAYS: usize = 8;
 pub const TABLE_LEN: usize = HEADER_LEN + ENTRIES * ENTRY_LEN;
 /// Own addresses that the header has room for.
 pub const MAX_ADDRESSES: usize = 32;
-/// Routes that the header has room for.
+/// Prefixes that the header has room for: the routes, and behind them those that are near.
 pub const MAX_ROUTES: usize = 128;
 
 const HEADER_LEN: usize = 4096;
@@ -53,6 +52,7 @@ const H_MAGIC: usize = 0;
 const H_INSTANCE: usize = 1;
 const H_SEQUENCE: usize = 2;
 const H_COUNTS: usize = 3;
+const H_NEAR: usize = 4;
 const H_PREFIXES: usize = 8;
 const PREFIX_WORDS: usize = Prefix::LEN / WORD;
 const H_INTERFACE: usize = H_PREFIXES + (MAX_ADDRESSES + MAX_ROUTES) * PREFIX_WORDS;

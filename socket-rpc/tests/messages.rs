@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use zt_socket_rpc::{
     Accepted, Addresses, Bind, BindDatagram, Connect, ConnectDatagram, DatagramHeader, DnsMessage,
     Entry, Family, HostName, Id, Kind, Listen, Lost, MAX_MESSAGE, MAX_PLUG, Membership,
-    OpenDatagram, OptionValue, Options, Origin, Reply, Request, SetOption, State, lost,
+    OpenDatagram, OptionValue, Options, Origin, Progress, Reply, Request, SetOption, State, lost,
 };
 
 fn address() -> impl Strategy<Value = SocketAddr> {
@@ -142,6 +142,7 @@ fn request() -> impl Strategy<Value = Request> {
         (id(), proptest::option::of(address()))
             .prop_map(|(id, remote)| { Request::ConnectDatagram(ConnectDatagram { id, remote }) }),
         id().prop_map(|id| Request::Query { id }),
+        id().prop_map(|id| Request::Measure { id }),
         (name(), any::<bool>(), any::<bool>()).prop_map(|(name, v4, v6)| Request::Resolve {
             name,
             v4,
@@ -208,6 +209,31 @@ fn lost() -> impl Strategy<Value = Lost> {
         })
 }
 
+fn progress() -> impl Strategy<Value = Progress> {
+    any::<(u8, [u32; 8], u64, u64)>().prop_map(|(state, numbers, written, received)| {
+        let [segment, unacknowledged, round_trip, repeated, packets @ ..] = numbers;
+        let [
+            segments_out,
+            segments_in,
+            data_segments_out,
+            data_segments_in,
+        ] = packets;
+        Progress {
+            state,
+            segment,
+            unacknowledged,
+            round_trip,
+            written,
+            received,
+            segments_out,
+            segments_in,
+            data_segments_out,
+            data_segments_in,
+            repeated,
+        }
+    })
+}
+
 fn reply() -> impl Strategy<Value = Reply> {
     prop_oneof![
         any::<u64>().prop_map(|instance| Reply::Hello { instance }),
@@ -220,6 +246,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         proptest::collection::vec(any::<u8>(), 0..=DnsMessage::MAX)
             .prop_map(|bytes| Reply::Message(DnsMessage::new(&bytes).expect("short enough"))),
         lost().prop_map(Reply::Lost),
+        progress().prop_map(Reply::Progress),
     ]
 }
 

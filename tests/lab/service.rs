@@ -19,6 +19,8 @@ pub struct ServiceOptions {
     pub planet: Option<PathBuf>,
     /// Further environment.
     pub environment: Vec<(String, String)>,
+    /// Beside another service of this host: with a home, a port and an identity of its own.
+    pub second: bool,
     /// The sockets of programs lie where programs of every user reach them, as in a container.
     pub for_every_user: bool,
 }
@@ -48,12 +50,10 @@ pub(crate) fn assigned_ipv4(state: &Value) -> Option<String> {
 /// Identities for private planets only: everybody knows them. To find one of one's own may take a busy machine seconds.
 const IDENTITIES: &str = include_str!("identities.txt");
 
-/// Makes the home, with the identity of this host's number if there is one and none is there yet.
+/// Gives the home the identity of this host's number if there is one and none is there yet.
 fn give_identity(host: &Host, home: &Path) {
     let secret = home.join("identity.secret");
     let identity = IDENTITIES.lines().nth(usize::from(host.number()) - 1);
-    std::fs::create_dir_all(home).expect("home");
-    chown_to_nobody(home);
     let (Some(identity), false) = (identity, secret.exists()) else {
         return;
     };
@@ -79,8 +79,19 @@ impl<'a> Service<'a> {
     /// Starts the service as the user nobody and waits until its control API answers.
     #[must_use]
     pub fn start(host: &'a Host, options: &ServiceOptions) -> Self {
-        let home = host.dir().join("home");
-        give_identity(host, &home);
+        let (name, port) = if options.second {
+            ("second", "-p9994")
+        } else {
+            ("service", "-p9993")
+        };
+        let home = host
+            .dir()
+            .join(if options.second { "second" } else { "home" });
+        std::fs::create_dir_all(&home).expect("home");
+        chown_to_nobody(&home);
+        if !options.second {
+            give_identity(host, &home);
+        }
         if let Some(planet) = &options.planet {
             std::fs::copy(planet, home.join("planet")).expect("planet file");
             chown_to_nobody(&home.join("planet"));
@@ -90,12 +101,12 @@ impl<'a> Service<'a> {
             "a test never uses the public planet"
         );
         let mut command = host.command_as_nobody(build_dir().join("zerotier-sdk-service"));
-        command.arg("-p9993").arg(&home);
+        command.arg(port).arg(&home);
         if options.root {
             command.env("ZT_ROOT", "1");
         }
         let sockets = if options.for_every_user {
-            let sockets = host.dir().join("sockets");
+            let sockets = host.dir().join(format!("{name}-sockets"));
             std::fs::create_dir_all(&sockets).expect("folder of the sockets");
             chown_to_nobody(&sockets);
             command.env("ZT_NC_DIR", &sockets);
@@ -104,7 +115,7 @@ impl<'a> Service<'a> {
             home.clone()
         };
         command.envs(options.environment.iter().cloned());
-        let daemon = Daemon::start(command, &host.dir().join("service.log"));
+        let daemon = Daemon::start(command, &host.dir().join(format!("{name}.log")));
         let mut service = Self {
             host,
             home,

@@ -8,7 +8,6 @@ two datagrams, "z" sends an empty one, "i" sends the packet info, "n" sends noth
 case and traced as booleans, and nothing is traced that differs from run to run by nature.
 """
 import ctypes
-import errno
 import fcntl
 import json
 import os
@@ -21,23 +20,10 @@ import termios
 import threading
 import time
 
+from cases import case, name, outcome, play
+
 IP_PKTINFO = 8
 LIBC = ctypes.CDLL(None, use_errno=True)
-
-
-def name(error):
-    return errno.errorcode.get(error, str(error))
-
-
-def outcome(function, *arguments):
-    """The value of a call, or the name of its errno."""
-    try:
-        value = function(*arguments)
-    except socket.timeout:
-        return "timed out"
-    except OSError as e:
-        return name(e.errno)
-    return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
 # ---- the server -----------------------------------------------------------------------------
@@ -66,14 +52,6 @@ def server(address, port):
 
 
 # ---- the client's cases ---------------------------------------------------------------------
-
-CASES = {}
-
-
-def case(function):
-    CASES[function.__name__] = function
-    return function
-
 
 def udp(timeout=5):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -512,18 +490,6 @@ def from_one_network_to_the_other_and_back(peer):
     return trace + [s.getpeername() == peer, s.send(b"e last"), outcome(s.recv, 100)]
 
 
-def client(peer):
-    traces = {}
-    for title, play in CASES.items():
-        try:
-            traces[title] = play(peer)
-        except (OSError, ValueError, IndexError) as e:
-            traces[title] = ["failed", repr(e)]
-    print(json.dumps(traces))
-
-
 if __name__ == "__main__":
     role, address, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    if len(sys.argv) > 4:
-        CASES = {title: CASES[title] for title in sys.argv[4:]}
-    server(address, port) if role == "server" else client((address, port))
+    server(address, port) if role == "server" else play([(address, port)], sys.argv[4:])

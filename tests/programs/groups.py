@@ -11,7 +11,6 @@ The server answers each datagram by its first byte: "e" sends it back, "j" and "
 on the interface that the request came in by, "m" sends the second word to the group and port that follow, "t" sends the
 hop limit and class that it saw, "p" the address that the datagram was sent to.
 """
-import errno
 import json
 import select
 import socket
@@ -19,27 +18,14 @@ import struct
 import sys
 import time
 
+from cases import case, name, outcome, play
+
 GROUPS = {socket.AF_INET: "239.7.7.7", socket.AF_INET6: "ff05::7:7"}
 IP_PKTINFO, IP_RECVERR, IP_RECVTTL = 8, 11, 12
 IPV6_RECVERR = 25
 UDP_CORK, UDP_SEGMENT, UDP_GRO = 1, 103, 104
 SOL_UDP = 17
 MSG_ERRQUEUE = 0x2000
-
-
-def name(error):
-    return errno.errorcode.get(error, str(error))
-
-
-def outcome(function, *arguments):
-    """The value of a call, or the name of its errno."""
-    try:
-        value = function(*arguments)
-    except socket.timeout:
-        return "timed out"
-    except OSError as e:
-        return name(e.errno)
-    return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
 # ---- what differs between the families --------------------------------------------------------
@@ -151,14 +137,6 @@ def asker(own, port):
 
 
 # ---- the client's cases -----------------------------------------------------------------------
-
-CASES = {}
-
-
-def case(function):
-    CASES[function.__name__] = function
-    return function
-
 
 def family(peer):
     return socket.AF_INET6 if ":" in peer[0] else socket.AF_INET
@@ -584,18 +562,7 @@ def a_burst(peer):
     return [got == [b"e%d" % i for i in range(count)]]
 
 
-def client(peer):
-    traces = {}
-    for title, play in CASES.items():
-        try:
-            traces[title] = play(peer)
-        except (OSError, ValueError, IndexError, TypeError, struct.error) as e:
-            traces[title] = ["failed", repr(e)]
-    print(json.dumps(traces))
-
-
 if __name__ == "__main__":
     role, address, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    if len(sys.argv) > 4:
-        CASES = {title: CASES[title] for title in sys.argv[4:]}
-    {"server": server, "member": member, "asker": asker}.get(role, lambda a, p: client((a, p)))(address, port)
+    roles = {"server": server, "member": member, "asker": asker}
+    roles.get(role, lambda *peer: play([peer], sys.argv[4:]))(address, port)

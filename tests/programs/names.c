@@ -55,6 +55,14 @@ static void show_host(const char *call, const struct hostent *host, int error)
 	puts("");
 }
 
+static void show_answer(const char *call, const unsigned char *answer, int len)
+{
+	printf("%s %d", call, len > 0 ? answer[7] : -h_errno);
+	if (len > 4)
+		printf(" %d.%d.%d.%d", answer[len - 4], answer[len - 3], answer[len - 2], answer[len - 1]);
+	puts("");
+}
+
 static void look_up(const char *name)
 {
 	char buffer[2048], small[8];
@@ -77,11 +85,12 @@ static void look_up(const char *name)
 	show_host("gethostbyname_r", found, result ? result : error);
 	result = gethostbyname2_r(name, AF_INET, &entry, small, sizeof small, &found, &error);
 	printf("no room %d %d\n", result, found == NULL);
-	int len = res_query(name, C_IN, ns_t_a, answer, sizeof answer);
-	printf("res_query %d", len > 0 ? answer[7] : -h_errno);
-	if (len > 4)
-		printf(" %d.%d.%d.%d", answer[len - 4], answer[len - 3], answer[len - 2], answer[len - 1]);
-	puts("");
+	const char *dot = strchr(name, '.');
+	if (dot) {
+		snprintf(buffer, sizeof buffer, "%.*s", (int)(dot - name), name);
+		show_answer("res_querydomain", answer, res_querydomain(buffer, dot + 1, C_IN, ns_t_a, answer, sizeof answer));
+	}
+	show_answer("res_query", answer, res_query(name, C_IN, ns_t_a, answer, sizeof answer));
 }
 
 static void reverse(const char *text)

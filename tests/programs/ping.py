@@ -3,27 +3,14 @@
     ping.py ADDRESS ABSENT      plays every case, prints one JSON object: case -> trace. ABSENT is an address of the same
                                 network that nobody has.
 """
-import errno
-import json
 import select
 import socket
 import struct
 import sys
 
+from cases import case, name, outcome, play
+
 SOL_RAW, ICMP_FILTER, IP_RECVERR, IPV6_RECVERR, MSG_ERRQUEUE = 255, 1, 11, 25, 0x2000
-
-
-def name(error):
-    return errno.errorcode.get(error, str(error))
-
-
-def outcome(function, *arguments):
-    try:
-        return function(*arguments)
-    except socket.timeout:
-        return "timed out"
-    except OSError as e:
-        return name(e.errno)
 
 
 def is_v6(address):
@@ -68,14 +55,6 @@ def answered(s, message, limit=5):
         if got[0] in (0, 129) and got[2:] == wanted:
             return source
     return None
-
-
-CASES = {}
-
-
-def case(function):
-    CASES[function.__name__] = function
-    return function
 
 
 @case
@@ -154,10 +133,4 @@ def an_absent_host(peer, absent):
 
 
 if __name__ == "__main__":
-    traces = {}
-    for title, play in CASES.items():
-        try:
-            traces[title] = play(*sys.argv[1:3])
-        except (OSError, ValueError, IndexError, struct.error) as e:
-            traces[title] = ["failed", repr(e)]
-    print(json.dumps(traces))
+    play(sys.argv[1:3])

@@ -7,7 +7,6 @@ A trace holds results, errno names, readiness and order; never times, ports or a
 differ from run to run by nature. Addresses are compared inside the case and traced as booleans.
 """
 import ctypes
-import errno
 import fcntl
 import hashlib
 import json
@@ -20,25 +19,12 @@ import sys
 import threading
 import time
 
+from cases import case, name, outcome, play
+
 LIBC = ctypes.CDLL(None, use_errno=True)
 RESET = struct.pack("ii", 1, 0)
 BULK = 4 << 20
 IPPROTO_MPTCP = 262
-
-
-def name(error):
-    return errno.errorcode.get(error, str(error))
-
-
-def outcome(function, *arguments):
-    """The value of a call, or the name of its errno."""
-    try:
-        value = function(*arguments)
-    except socket.timeout:
-        return "timed out"
-    except OSError as e:
-        return name(e.errno)
-    return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
 def read_all(connection):
@@ -109,14 +95,6 @@ def server(address, port):
 
 
 # ---- the client's cases ---------------------------------------------------------------------
-
-CASES = {}
-
-
-def case(function):
-    CASES[function.__name__] = function
-    return function
-
 
 def connected(peer, kind=b""):
     s = socket.create_connection(peer, timeout=10)
@@ -524,16 +502,7 @@ def main():
     role, address, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
     if role == "server":
         server(address, port)
-    only = sys.argv[5:]
-    traces = {}
-    for key, function in CASES.items():
-        if only and key not in only:
-            continue
-        try:
-            traces[key] = function((address, port), sys.argv[4])
-        except Exception as e:
-            traces[key] = "%s: %s" % (type(e).__name__, e)
-    print(json.dumps(traces))
+    play(((address, port), sys.argv[4]), sys.argv[5:])
 
 
 main()

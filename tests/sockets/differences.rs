@@ -58,18 +58,18 @@ const KNOWN: &[Known] = &[
         reason: "The decision swaps the one descriptor that it is made on; finding the copies would cost every connection a look at all descriptors.",
     },
     Known {
+        cases: &["connect_unspecified_leaves_an_error"],
+        players: EVERYBODY,
+        always: true,
+        what: "After `connect` with `AF_UNSPEC` has dissolved a connection, the first send says `EPIPE`, as all that follow, not `ECONNRESET` once.",
+        reason: "The descriptor is a fresh socket of the kernel, which has no error pending.",
+    },
+    Known {
         cases: &["listen_and_never_accept"],
         players: EVERYBODY,
         always: true,
         what: "When a listener is closed, connections that waited in its queue end with an end of file, not with a reset.",
         reason: "The queue holds ready descriptors, which the kernel closes like any others.",
-    },
-    Known {
-        cases: &["listener_shut_down_and_again"],
-        players: EVERYBODY,
-        always: true,
-        what: "A listener that was shut down cannot listen again.",
-        reason: "Its queue is shut for good; programs close such a socket.",
     },
     Known {
         cases: &["ready_only_what_is_asked", "write_to_a_closed_peer"],
@@ -86,29 +86,24 @@ const KNOWN: &[Known] = &[
         reason: "Nobody but the kernel stands between the two, and a Unix socket knows no reset of an empty queue.",
     },
     Known {
-        cases: &["connect_unspecified_disconnects"],
-        players: EVERYBODY,
-        always: true,
-        what: "`connect` with `AF_UNSPEC` does not dissolve a TCP connection.",
-        reason: "The descriptor is the connection's for good; programs close it.",
-    },
-    Known {
         cases: &[
             "info_states",
             "info_counts_what_was_sent",
             "info_counts_what_was_received",
         ],
-        players: EVERYBODY,
+        players: &[&[Player::OneService]],
         always: true,
-        what: "`TCP_INFO` tells the state and plausible numbers only.",
-        reason: "It is answered from the state table.",
+        what: "Between two programs of one service `TCP_INFO` tells plausible numbers, and `TCP_ESTABLISHED` until the end.",
+        reason: "There is no TCP: the bytes go through a Unix pair, which counts none.",
     },
     Known {
         cases: &[
             "accept_after_the_peer_has_reset",
+            "batch_tells_a_reset",
             "close_with_unread_data_resets",
             "connect_refused_told_by_read",
             "connect_refused_told_by_write",
+            "number_of_receive_tells_a_reset",
             "reset_discards_nothing_that_was_read",
             "reset_told_by_recvmsg",
             "reset_told_by_send",
@@ -132,6 +127,7 @@ const KNOWN: &[Known] = &[
     },
     Known {
         cases: &[
+            "batch_has_no_names",
             "message_flags_and_control",
             "receive_by_every_call",
             "send_with_a_destination",
@@ -139,7 +135,7 @@ const KNOWN: &[Known] = &[
         ],
         players: &[BY_LAUNCHER],
         always: true,
-        what: "`recvfrom` and `recvmsg` on a connection write a name, a destination given to a connection is `EISCONN`, `MSG_TRUNC` discards nothing.",
+        what: "`recvfrom`, `recvmsg` and `recvmmsg` on a connection write a name, a destination given to a connection is `EISCONN`, `MSG_TRUNC` discards nothing.",
         reason: "As above.",
     },
     Known {
@@ -153,6 +149,16 @@ const KNOWN: &[Known] = &[
         always: true,
         what: "`ioctl` answers as for a Unix socket: no `SIOCOUTQNSD`, no `SIOCATMARK`; options of levels that TCP does not have fail with another errno.",
         reason: "`zt-launch` traps neither `ioctl` nor options of foreign levels.",
+    },
+    Known {
+        cases: &[
+            "options_bind_to_this_device",
+            "options_bind_udp_to_this_device",
+        ],
+        players: &[BY_LAUNCHER],
+        always: true,
+        what: "The LAN's interface is not listed, nor can a socket be bound to it.",
+        reason: "Static programs ask the kernel itself for interfaces.",
     },
 ];
 

@@ -9,15 +9,17 @@
 //! zt-load accept PORT                           accepts and closes, one thread, for `open`
 //! zt-load open ADDRESS PORT COUNT WINDOW        connections accepted a second, WINDOW under way at a time
 //! zt-load hold ADDRESS PORT COUNT               opens COUNT connections and keeps them
+//! zt-load pair SECONDS                          what `bulk` does, to another process over a Unix pair
 //! zt-load udp ADDRESS PORT SECONDS SIZE         datagrams as fast as they are taken: arrived a second, percent lost
 //! ```
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::process::ExitCode;
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -29,23 +31,25 @@ const BLOCK: usize = 128 << 10;
 
 static ARRIVED: AtomicU64 = AtomicU64::new(0);
 
+/// Reads to the end. The total goes back after it: the client knows that all arrived.
+fn take_all(mut stream: impl Read + Write) -> std::io::Result<()> {
+    let mut block = vec![0; BLOCK];
+    let mut total = 0u64;
+    loop {
+        match stream.read(&mut block)? {
+            0 => break,
+            n => total += n as u64,
+        }
+    }
+    stream.write_all(&total.to_be_bytes())
+}
+
 fn serve_one(mut stream: TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut kind = [0];
     stream.read_exact(&mut kind)?;
     match kind[0] {
-        b'B' => {
-            // The total goes back after the end of file: the client knows that all arrived.
-            let mut block = vec![0; BLOCK];
-            let mut total = 0u64;
-            loop {
-                match stream.read(&mut block)? {
-                    0 => break,
-                    n => total += n as u64,
-                }
-            }
-            stream.write_all(&total.to_be_bytes())
-        }
+        b'B' => take_all(stream),
         // How many datagrams have arrived since the last time.
         b'U' => stream.write_all(&ARRIVED.swap(0, Ordering::Relaxed).to_be_bytes()),
         _ => {
@@ -82,6 +86,53 @@ fn serve(port: u16) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Writes blocks; how many bytes.
+fn write_until(mut stream: impl Write, end: Instant) -> std::io::Result<u64> {
+    let block = vec![b'B'; BLOCK];
+    let mut sent = 0;
+    while Instant::now() < end {
+        stream.write_all(&block)?;
+        sent += BLOCK as u64;
+    }
+    Ok(sent)
+}
+
+/// What was sent, when it has all arrived.
+fn confirmed(mut stream: impl Read, sent: u64) -> std::io::Result<u64> {
+    let mut total = [0; 8];
+    stream.read_exact(&mut total)?;
+    let total = u64::from_be_bytes(total);
+    if total == sent {
+        Ok(sent)
+    } else {
+        Err(std::io::Error::other(format!(
+            "sent {sent}, arrived {total}"
+        )))
+    }
+}
+
+/// The other process has its end as standard input.
+fn pair(seconds: u64) -> std::io::Result<()> {
+    let (mut ours, theirs) = UnixStream::pair()?;
+    let mut taker = Command::new(std::env::current_exe()?)
+        .arg("take")
+        .stdin(OwnedFd::from(theirs))
+        .spawn()?;
+    let started = Instant::now();
+    let sent = write_until(&mut ours, started + Duration::from_secs(seconds))?;
+    ours.shutdown(Shutdown::Write)?;
+    let bytes = confirmed(ours, sent)?;
+    println!("{bytes} {}", started.elapsed().as_secs_f64());
+    taker.wait()?;
+    Ok(())
+}
+
+fn take() -> std::io::Result<()> {
+    take_all(UnixStream::from(
+        std::io::stdin().as_fd().try_clone_to_owned()?,
+    ))
+}
+
 fn bulk(peer: (&str, u16), seconds: u64, streams: usize) -> std::io::Result<()> {
     let started = Instant::now();
     let threads: Vec<_> = (0..streams)
@@ -89,24 +140,11 @@ fn bulk(peer: (&str, u16), seconds: u64, streams: usize) -> std::io::Result<()> 
             let stream = TcpStream::connect(peer);
             std::thread::spawn(move || -> std::io::Result<u64> {
                 let mut stream = stream?;
-                let block = vec![b'B'; BLOCK];
-                let mut sent = 0;
-                while started.elapsed() < Duration::from_secs(seconds) {
-                    stream.write_all(&block)?;
-                    sent += BLOCK as u64;
-                }
-                stream.shutdown(std::net::Shutdown::Write)?;
-                let mut total = [0; 8];
-                stream.read_exact(&mut total)?;
-                let total = u64::from_be_bytes(total);
+                let mut sent = write_until(&mut stream, started + Duration::from_secs(seconds))?;
+                stream.shutdown(Shutdown::Write)?;
                 // The first byte chose the service.
-                if total + 1 == sent {
-                    Ok(sent)
-                } else {
-                    Err(std::io::Error::other(format!(
-                        "sent {sent}, arrived {total}"
-                    )))
-                }
+                sent -= 1;
+                confirmed(stream, sent)
             })
         })
         .collect();
@@ -231,8 +269,10 @@ fn hold(peer: (&str, u16), count: usize) -> std::io::Result<()> {
         streams.push(stream);
     }
     println!("holding {}", streams.len());
-    std::thread::sleep(Duration::from_secs(60));
-    Ok(())
+    // Until it is ended.
+    loop {
+        std::thread::park();
+    }
 }
 
 /// Asks the server how many datagrams have arrived.
@@ -287,6 +327,8 @@ fn main() -> ExitCode {
         ["connect", a, p, count, threads] => {
             connections((a, port(p)), number(count), number(threads) as usize)
         }
+        ["pair", seconds] => pair(number(seconds)),
+        ["take"] => take(),
         ["accept", p] => accept(port(p)),
         ["open", a, p, count, window] => open((a, port(p)), number(count), number(window) as usize),
         ["udp", a, p, seconds, size] => {

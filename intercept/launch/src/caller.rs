@@ -136,6 +136,7 @@ impl<'a> Caller<'a> {
             registrations: &self.supervisor.registrations,
             listeners: &self.supervisor.listeners,
             datagrams: &self.supervisor.datagrams,
+            new_sockets: &self.supervisor.new_sockets,
         }
     }
 

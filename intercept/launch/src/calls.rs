@@ -197,14 +197,23 @@ fn connect(supervisor: &Arc<Supervisor>, call: &Call) -> Answer {
         return Answer::Continue;
     };
     with_socket(supervisor, call, |caller| {
+        let connection = caller.connection();
         if caller.current().relay.is_some() {
             caller.program().adopt(caller.socket());
         } else if !is_internet(&address) {
-            return Answer::Continue;
+            // Only of a connection: it may be dissolved, and its options are kept.
+            let Some(name) = connection else {
+                return Answer::Continue;
+            };
+            supervisor.later.tell_of(supervisor, name.id);
         }
         let outcome = caller.program().connect(caller.socket(), &address);
         if matches!(outcome, Outcome::Done(_)) {
             caller.follow_peer();
+        }
+        if connection.is_some() && caller.is_undecided() {
+            // Dissolved: everything may become of it again.
+            return end(supervisor, call, "connect", outcome, Answer::Value);
         }
         decided(supervisor, call, "connect", &caller, outcome)
     })

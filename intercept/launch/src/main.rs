@@ -86,7 +86,8 @@ fn launch(level: Level, program: &OsString, arguments: &[OsString]) -> i32 {
     } else {
         Mode::Split
     };
-    let Some(settings) = Settings::new(path.as_bytes(), mode) else {
+    let settings = Settings::new(path.as_bytes(), mode).map(Settings::watching_questions);
+    let Some(settings) = settings else {
         log.always(format_args!(
             "ZT_NC_NETWORK is not a usable path: {}",
             path.display()

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use libc::c_void;
-use zt_intercept::{Errno, Fd, Hints, LanState, Registrations, Settings};
+use zt_intercept::{Errno, Fd, Hints, LanState, NewSockets, Registrations, Settings};
 use zt_socket_rpc::table::{TABLE_LEN, TABLE_WORDS, Table};
 use zt_socket_rpc::{Kind, Name};
 
@@ -37,6 +37,7 @@ pub(crate) struct Supervisor {
     /// For the program's descriptors, whose numbers the supervisor's are not: only written.
     pub(crate) listeners: Box<Hints>,
     pub(crate) datagrams: Box<Hints>,
+    pub(crate) new_sockets: NewSockets,
     pub(crate) threads: Threads,
     pub(crate) sockets: Sockets,
     pub(crate) instances: Instances,
@@ -67,6 +68,7 @@ impl Supervisor {
             registrations: Box::default(),
             listeners: Box::default(),
             datagrams: Box::default(),
+            new_sockets: NewSockets::new(),
             threads: Threads::default(),
             sockets: Sockets::default(),
             instances: Instances::default(),
@@ -189,6 +191,12 @@ impl Supervisor {
             }
             _ => Socket::kept(name, sys::duplicate(fd)?),
         };
+        Ok((sys::inode(fd)?, Arc::new(socket)))
+    }
+
+    /// The same for a socket of the kernel that is undecided again.
+    pub(crate) fn native_socket(&self, fd: Fd) -> Result<(u64, Arc<Socket>), Errno> {
+        let socket = Socket::native(sys::duplicate(fd)?);
         Ok((sys::inode(fd)?, Arc::new(socket)))
     }
 

@@ -18,7 +18,7 @@ use crate::raw::{self, number};
 const INHERITED: c_int = 32;
 
 /// Not set before the constructor has run: hooks called earlier are inert.
-static ACTIVE: AtomicU8 = AtomicU8::new(0);
+pub(crate) static ACTIVE: AtomicU8 = AtomicU8::new(0);
 
 struct Once(UnsafeCell<Settings>);
 

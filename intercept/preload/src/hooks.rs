@@ -4,17 +4,27 @@
 //! the kernel would answer `EFAULT` for a null pointer the call is left to it.
 
 mod addresses;
+mod batch;
 mod descriptors;
 mod epoll;
+mod indirect;
 mod interfaces;
 mod names;
 mod options;
 mod receive;
+mod reserved;
 mod send;
 mod setup;
+mod vectors;
+
+use core::ffi::c_int;
 
 use zt_intercept::{Errno, SockAddr};
+use zt_socket_rpc::Id;
 use zt_socket_rpc::linux::EINVAL;
+
+use crate::environment::is_active;
+use crate::process::program;
 
 /// A program's buffer as a slice; `None` when it is null.
 ///
@@ -27,6 +37,16 @@ unsafe fn input<'a>(bytes: *const u8, len: u32) -> Option<&'a [u8]> {
     }
     // SAFETY: the caller's promise.
     Some(unsafe { core::slice::from_raw_parts(bytes, len as usize) })
+}
+
+/// A datagram socket of ours, whose messages have headers.
+#[inline(always)]
+fn framed(fd: c_int) -> Option<Id> {
+    if is_active() {
+        program().datagram(fd)
+    } else {
+        None
+    }
 }
 
 /// Writes a value as the kernel does: cut to the buffer.

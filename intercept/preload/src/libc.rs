@@ -7,6 +7,9 @@ use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
+use zt_intercept::Errno;
+use zt_socket_rpc::linux::ENOSYS;
+
 use crate::{elf, next};
 
 /// A function that is looked up once.
@@ -96,6 +99,13 @@ libc! {
     __res_search(name: Text, class: c_int, kind: c_int, answer: *mut u8, len: c_int) -> c_int = -1;
     __res_nquery(state: Any, name: Text, class: c_int, kind: c_int, answer: *mut u8, len: c_int) -> c_int = -1;
     __res_nsearch(state: Any, name: Text, class: c_int, kind: c_int, answer: *mut u8, len: c_int) -> c_int = -1;
+    res_querydomain(name: Text, domain: Text, class: c_int, kind: c_int, answer: *mut u8, len: c_int) -> c_int = -1;
+    res_nquerydomain(state: Any, name: Text, domain: Text, class: c_int, kind: c_int, answer: *mut u8, len: c_int)
+        -> c_int = -1;
+    __res_querydomain(name: Text, domain: Text, class: c_int, kind: c_int, answer: *mut u8, len: c_int) -> c_int = -1;
+    __res_nquerydomain(state: Any, name: Text, domain: Text, class: c_int, kind: c_int, answer: *mut u8, len: c_int)
+        -> c_int = -1;
+    bindresvport(fd: c_int, address: *mut u8) -> c_int = next::fail(Errno(ENOSYS));
     getifaddrs(list: *mut *mut IfAddrs) -> c_int = -1;
     freeifaddrs(list: *mut IfAddrs) -> () = ();
     if_nametoindex(name: Text) -> u32 = 0;

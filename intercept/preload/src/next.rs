@@ -120,9 +120,9 @@ macro_rules! next {
         )*
 
         #[allow(non_upper_case_globals, reason = "named as the functions")]
-        mod pointer {
+        pub(crate) mod pointer {
             use super::*;
-            $( pub(super) static $name: AtomicPtr<c_void> = AtomicPtr::new(stand_in::$name as *mut c_void); )*
+            $( pub(crate) static $name: AtomicPtr<c_void> = AtomicPtr::new(stand_in::$name as *mut c_void); )*
         }
 
         mod stand_in {
@@ -213,6 +213,16 @@ next! {
         = (number::FCNTL, [fd as usize, command as usize, argument, 0, 0, 0]);
     ioctl(fd: c_int, request: usize, argument: usize) -> c_int
         = (number::IOCTL, [fd as usize, request, argument, 0, 0, 0]);
+    preadv2(fd: c_int, vector: *const u8, count: c_int, offset: i64, flags: c_int) -> isize
+        = (number::PREADV2, [fd as usize, vector as usize, count as usize, offset as usize, 0, flags as usize]);
+    pwritev2(fd: c_int, vector: *const u8, count: c_int, offset: i64, flags: c_int) -> isize
+        = (number::PWRITEV2, [fd as usize, vector as usize, count as usize, offset as usize, 0, flags as usize]);
+    preadv64v2(fd: c_int, vector: *const u8, count: c_int, offset: i64, flags: c_int) -> isize
+        = (number::PREADV2, [fd as usize, vector as usize, count as usize, offset as usize, 0, flags as usize]);
+    pwritev64v2(fd: c_int, vector: *const u8, count: c_int, offset: i64, flags: c_int) -> isize
+        = (number::PWRITEV2, [fd as usize, vector as usize, count as usize, offset as usize, 0, flags as usize]);
+    syscall(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> isize
+        = (number, [a, b, c, d, e, f]);
     // The fortified twins: the hooks have checked the length before a stand-in can be reached.
     __read_chk(fd: c_int, buffer: *mut u8, count: usize, size: usize) -> isize
         = (number::READ, [fd as usize, buffer as usize, count.min(size), 0, 0, 0]);

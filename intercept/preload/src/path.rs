@@ -20,16 +20,20 @@ const SUN_PATH: usize = 108;
 /// A non-blocking `SEQPACKET` socket connected to this path.
 pub(crate) fn connect(path: &[u8]) -> Result<Fd, Errno> {
     let fd = Process.socket(i32::from(AF_UNIX), SOCK_SEQPACKET | SOCK_NONBLOCK, 0)?;
-    let connected = if path.len() < SUN_PATH {
-        connect_unix(fd, path)
-    } else {
-        connect_unix_beside(fd, path)
-    };
-    if let Err(errno) = connected {
+    if let Err(errno) = connect_to(fd, path) {
         Process.close(fd);
         return Err(errno);
     }
     Ok(fd)
+}
+
+/// See [`Kernel::connect_to`].
+pub(crate) fn connect_to(fd: Fd, path: &[u8]) -> Result<(), Errno> {
+    if path.len() < SUN_PATH {
+        connect_unix(fd, path)
+    } else {
+        connect_unix_beside(fd, path)
+    }
 }
 
 /// Connects to a path that fits into a `struct sockaddr_un`.

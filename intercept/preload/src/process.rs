@@ -5,7 +5,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use zt_intercept::kernel::{EpollEvent, Received, Waiting};
-use zt_intercept::{Errno, Fd, Hints, Kernel, LanState, Program, Registrations};
+use zt_intercept::{Errno, Fd, Hints, Kernel, LanState, NewSockets, Program, Registrations};
 use zt_socket_rpc::linux::{AF_UNIX, EINTR, EINVAL, SOCK_CLOEXEC, SOCK_NONBLOCK};
 use zt_socket_rpc::table::{TABLE_LEN, TABLE_WORDS, Table};
 
@@ -17,6 +17,8 @@ static LAN: LanState = LanState::new();
 static REGISTRATIONS: Registrations = Registrations::new();
 static LISTENERS: Hints = Hints::new();
 static DATAGRAMS: Hints = Hints::new();
+static UNTOUCHED: Hints = Hints::new();
+static NEW_SOCKETS: NewSockets = NewSockets::new();
 /// The mapped state table; never unmapped, only mapped over.
 static TABLE: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
@@ -32,7 +34,25 @@ pub(crate) fn program() -> Program<'static, Process> {
         registrations: &REGISTRATIONS,
         listeners: &LISTENERS,
         datagrams: &DATAGRAMS,
+        new_sockets: &NEW_SOCKETS,
     }
+}
+
+/// A descriptor was made by `socket`: as a TCP socket, or as something else.
+pub(crate) fn made(fd: Fd, is_tcp: bool) {
+    REGISTRATIONS.forget(fd);
+    if is_tcp {
+        UNTOUCHED.add(fd);
+    } else {
+        UNTOUCHED.remove(fd);
+    }
+}
+
+/// Two descriptors are one socket now: what happens to it may happen by either.
+pub(crate) fn shared(from: Fd, to: Fd) {
+    UNTOUCHED.remove(from);
+    UNTOUCHED.remove(to);
+    DATAGRAMS.pass_on(from, to);
 }
 
 const F_DUPFD_CLOEXEC: usize = 1030;
@@ -68,6 +88,10 @@ fn name(call: usize, fd: Fd, buffer: &mut [u8]) -> Result<usize, Errno> {
 }
 
 impl Kernel for Process {
+    fn take_untouched(&self, fd: Fd) -> bool {
+        UNTOUCHED.remove(fd)
+    }
+
     fn socket_pair(&self, kind: i32, nonblocking: bool) -> Result<(Fd, Fd), Errno> {
         let mut pair: [Fd; 2] = [-1; 2];
         let kind = kind | SOCK_CLOEXEC | if nonblocking { SOCK_NONBLOCK } else { 0 };
@@ -100,6 +124,10 @@ impl Kernel for Process {
 
     fn connect_path(&self, path: &[u8]) -> Result<Fd, Errno> {
         path::connect(path)
+    }
+
+    fn connect_to(&self, fd: Fd, path: &[u8]) -> Result<(), Errno> {
+        path::connect_to(fd, path)
     }
 
     fn close(&self, fd: Fd) {

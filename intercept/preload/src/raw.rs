@@ -49,6 +49,9 @@ pub(crate) mod number {
     pub(crate) const IOCTL: usize = 16;
     pub(crate) const RECVMMSG: usize = 299;
     pub(crate) const SENDMMSG: usize = 307;
+    pub(crate) const PREADV2: usize = 327;
+    pub(crate) const PWRITEV2: usize = 328;
+    pub(crate) const IO_URING_SETUP: usize = 425;
 }
 
 /// Numbers of the calls that are made here.
@@ -97,6 +100,9 @@ pub(crate) mod number {
     pub(crate) const IOCTL: usize = 29;
     pub(crate) const RECVMMSG: usize = 243;
     pub(crate) const SENDMMSG: usize = 269;
+    pub(crate) const PREADV2: usize = 286;
+    pub(crate) const PWRITEV2: usize = 287;
+    pub(crate) const IO_URING_SETUP: usize = 425;
 }
 
 /// Makes a system call; the kernel's answer as it is.

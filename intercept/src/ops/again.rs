@@ -4,14 +4,13 @@
 //! of the service that ended: the options and the peer.
 
 use zt_socket_rpc::linux::*;
-use zt_socket_rpc::{Entry, Family, Id, Kind, State};
+use zt_socket_rpc::{Entry, Id, State};
 
 use crate::Program;
 use crate::home::{Home, PAUSE_MS};
 use crate::kernel::{Errno, Fd, Kernel, POLLHUP};
 use crate::lan::Lan;
 use crate::native::{Native, is_zero};
-use crate::sockaddr::encode;
 
 impl<K: Kernel> Program<'_, K> {
     /// Whether the service still holds its half. If so, an end of file is the program's own doing, by `shutdown`.
@@ -81,53 +80,12 @@ impl<K: Kernel> Program<'_, K> {
             .filter(|entry| entry.state == State::Connected)
             .and_then(|entry| entry.remote);
         let kernel = if home.kernel {
-            Some(self.kernel_datagram(home)?)
+            Some(self.native_of_home(home)?)
         } else {
             None
         };
         let opened = self.open_datagram(fd, &native, home.local, remote, kernel);
         self.close_all(&[kernel]);
         opened
-    }
-
-    /// The socket on the container's own network, made anew: the old one was the service's to keep.
-    fn kernel_datagram(&self, home: &Home) -> Result<Fd, Errno> {
-        let domain = match home.family {
-            Family::V4 => AF_INET,
-            Family::V6 => AF_INET6,
-        };
-        let (of_type, protocol) = match (home.kind, home.family) {
-            (Kind::RawEcho, Family::V4) => (SOCK_RAW, IPPROTO_ICMP),
-            (Kind::RawEcho, Family::V6) => (SOCK_RAW, IPPROTO_ICMPV6),
-            (Kind::Echo, Family::V4) => (SOCK_DGRAM, IPPROTO_ICMP),
-            (Kind::Echo, Family::V6) => (SOCK_DGRAM, IPPROTO_ICMPV6),
-            _ => (SOCK_DGRAM, IPPROTO_UDP),
-        };
-        let fd = self.kernel.socket(i32::from(domain), of_type, protocol)?;
-        let flag = |level, name, on: bool| {
-            self.kernel
-                .set_option(fd, level, name, &i32::from(on).to_ne_bytes())
-        };
-        let made = flag(SOL_SOCKET, SO_REUSEADDR, home.reuse_address)
-            .and_then(|()| flag(SOL_SOCKET, SO_REUSEPORT, home.reuse_port))
-            .and_then(|()| match home.family {
-                Family::V6 => flag(SOL_IPV6, IPV6_V6ONLY, home.v6_only),
-                Family::V4 => Ok(()),
-            })
-            .and_then(|()| match self.own_network(fd) {
-                Some(_) => Ok(()),
-                None => Err(Errno(EADDRNOTAVAIL)),
-            })
-            .and_then(|()| {
-                self.kernel
-                    .bind(fd, encode(home.local, home.family).as_bytes())
-            });
-        match made {
-            Ok(()) => Ok(fd),
-            Err(errno) => {
-                self.kernel.close(fd);
-                Err(errno)
-            }
-        }
     }
 }

@@ -28,6 +28,7 @@ const RELEASE_PAUSES_MS: [i32; 40] = {
 impl<K: Kernel> Program<'_, K> {
     /// `bind(fd, address)`.
     pub fn bind(&self, fd: Fd, address: &[u8]) -> Outcome {
+        self.kernel.take_untouched(fd);
         let Some(at) = parse(address) else {
             return Outcome::PassThrough(Reason::NotInternet);
         };
@@ -45,6 +46,9 @@ impl<K: Kernel> Program<'_, K> {
             return self.bind_datagram(fd, family, kind, address, at);
         }
         let wildcard = at.address.ip().is_unspecified();
+        if wildcard && self.is_bound_to_lan(fd) {
+            return self.bind_lan(fd, at.address);
+        }
         if self.settings.mode() == Mode::Isolated && !(wildcard && self.confine(fd)) {
             return self.bind_lan(fd, at.address);
         }

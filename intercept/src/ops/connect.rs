@@ -9,36 +9,39 @@ use crate::Program;
 use crate::control::Waited;
 use crate::kernel::{Errno, Fd, Kernel, POLLOUT};
 use crate::lan::{Lan, Mode, is_loopback, is_private};
-use crate::native::{TCP_STATE_CLOSE, Timeval};
-use crate::outcome::{Outcome, Reason, Step};
+use crate::native::{SNDBUF_LOCK, TCP_STATE_CLOSE, Timeval};
+use crate::outcome::{End, Outcome, Reason, Step};
 use crate::own::Mark;
 use crate::sockaddr::{Given, parse, scope_of};
 
 /// What a new attempt carries from the descriptor that it replaces.
-struct Attempt {
-    remote: SocketAddr,
-    local: Option<SocketAddr>,
-    family: Family,
-    nonblocking: bool,
+pub(super) struct Attempt {
+    pub(super) remote: SocketAddr,
+    pub(super) local: Option<SocketAddr>,
+    pub(super) family: Family,
+    pub(super) nonblocking: bool,
     close_on_exec: bool,
-    options: Options,
+    pub(super) options: Options,
+    /// No time-outs or buffer sizes were chosen.
+    untouched: bool,
 }
 
 impl<K: Kernel> Program<'_, K> {
     /// `connect(fd, address)`.
     pub fn connect(&self, fd: Fd, address: &[u8]) -> Outcome {
+        let untouched = self.kernel.take_untouched(fd);
         if let Some(id) = self.datagram(fd) {
             return self.connect_own_datagram(fd, id, address).into();
         }
         let Some(to) = parse(address) else {
-            return Outcome::PassThrough(Reason::NotInternet);
+            return self.dissolve(fd, address).into();
         };
         let end = match self.own(fd) {
             Some(Name { kind, id }) if kind.is_framed() => {
                 self.connect_own_datagram(fd, id, address)
             }
             Some(name) => self.connect_own(fd, name, to),
-            None => self.connect_native(fd, to),
+            None => self.unless_bound_to_lan(fd, self.connect_native(fd, to, untouched)),
         };
         end.into()
     }
@@ -71,13 +74,30 @@ impl<K: Kernel> Program<'_, K> {
         Ok(lan)
     }
 
+    /// The service for a question to a name server of the container's own network; without it that is left to the kernel.
+    pub(super) fn lan_of_question(&self, own: End) -> Step<Lan<'_>> {
+        match self.lan() {
+            Lan::Away(_) => Err(own),
+            up @ Lan::Up(_) => Ok(up),
+        }
+    }
+
     /// An undecided socket of the kernel.
-    fn connect_native(&self, fd: Fd, to: Given) -> Step<i32> {
-        let lan = self.lan_of_destination(to)?;
-        if let Ok((family, kind)) = self.datagram_socket(fd) {
+    fn connect_native(&self, fd: Fd, to: Given, untouched: bool) -> Step<i32> {
+        let lan = match self.lan_of_destination(to) {
+            Err(own) if self.settings.watches(to.address) => {
+                let (family, kind) = self.datagram_socket(fd).map_err(|_| own)?;
+                return self.connect_datagram(fd, family, kind, to, &self.lan_of_question(own)?);
+            }
+            lan => lan?,
+        };
+        let tcp = self.tcp_family(fd);
+        if tcp.is_err()
+            && let Ok((family, kind)) = self.datagram_socket(fd)
+        {
             return self.connect_datagram(fd, family, kind, to, &lan);
         }
-        let family = self.tcp_family(fd)?;
+        let family = tcp?;
         // An IPv4 address on an IPv6 socket, or the other way round: the kernel has the right errno.
         if family != to.family {
             return Err(Reason::NotInternet.into());
@@ -86,7 +106,11 @@ impl<K: Kernel> Program<'_, K> {
         if self.tcp_state(fd)? != TCP_STATE_CLOSE {
             return Err(Reason::NotTcp.into());
         }
-        let native = self.native(fd, family)?;
+        let native = if untouched {
+            self.native_untouched(fd, family)?
+        } else {
+            self.native(fd, family)?
+        };
         if native.options.v6_only && to.address.is_ipv4() {
             return Err(Reason::NotInternet.into());
         }
@@ -103,6 +127,7 @@ impl<K: Kernel> Program<'_, K> {
             nonblocking: native.nonblocking,
             close_on_exec: native.close_on_exec,
             options: native.options,
+            untouched,
         };
         self.attempt(fd, &attempt)
     }
@@ -113,10 +138,7 @@ impl<K: Kernel> Program<'_, K> {
         match (name.kind, entry.state) {
             (_, State::Connecting) => self.connect_again_while_connecting(fd, name.id),
             // Linux reports the end of a non-blocking attempt to the first `connect` that follows it.
-            (_, State::Connected) if self.unmark(fd, Mark::SuccessUntold) => {
-                self.widen(fd);
-                Ok(0)
-            }
+            (_, State::Connected) if self.unmark(fd, Mark::SuccessUntold) => Ok(0),
             (_, State::Connected | State::Reset | State::Listening) => Err(Errno(EISCONN).into()),
             (Kind::Stream, State::Failed) => match self.take_error(fd, name.id) {
                 Some(errno) => {
@@ -139,7 +161,6 @@ impl<K: Kernel> Program<'_, K> {
         match self.entry(id) {
             Some(entry) if entry.state == State::Connected => {
                 self.unmark(fd, Mark::SuccessUntold);
-                self.widen(fd);
                 Ok(0)
             }
             Some(_) => Err(self
@@ -162,14 +183,29 @@ impl<K: Kernel> Program<'_, K> {
             nonblocking: self.kernel.is_nonblocking(fd)?,
             close_on_exec: self.kernel.is_close_on_exec(fd)?,
             options: entry.options,
+            untouched: false,
         })
     }
 
+    /// Carries over what the program's half itself must have. Whether it can be narrow: it must be possible to widen it,
+    /// so a blocking attempt ends within this call, and a size that was chosen stays.
+    pub(super) fn prepare(&self, ours: Fd, fd: Fd, attempt: &Attempt) -> bool {
+        if !attempt.untouched {
+            self.carry_over(fd, ours);
+        }
+        (!attempt.nonblocking || self.kernel.keeps_descriptors())
+            && self.datagrams.has_place(fd)
+            && (attempt.untouched || self.buffer_locks(ours) & SNDBUF_LOCK == 0)
+    }
+
     fn attempt(&self, fd: Fd, attempt: &Attempt) -> Step<i32> {
+        if let Some(ours) = self.begin_straight(fd, attempt)? {
+            self.swap_stream(ours, fd, attempt, true)?;
+            self.mark_first(fd, Mark::SuccessUntold);
+            return Err(Errno(EINPROGRESS).into());
+        }
         let pair = self.new_pair(Kind::Stream, SOCK_STREAM, attempt.nonblocking)?;
-        self.carry_over(fd, pair.ours);
-        // A blocking attempt ends within this call.
-        let narrow = !attempt.nonblocking || self.kernel.keeps_descriptors();
+        let narrow = self.prepare(pair.ours, fd, attempt);
         let sent = self.plug_stream(pair.ours, narrow).and_then(|plug| {
             let request = Request::Connect(Connect {
                 id: pair.id,
@@ -202,30 +238,31 @@ impl<K: Kernel> Program<'_, K> {
                 return Err(errno.into());
             }
         };
-        if let Err(errno) = self.swap(pair.ours, fd, attempt.close_on_exec) {
+        if let Err(errno) = self.swap_stream(pair.ours, fd, attempt, narrow) {
             if let Some(channel) = channel {
                 self.abandon(channel);
             }
             return Err(errno.into());
         }
-        self.registrations.forget(fd);
         let Some(channel) = channel else {
-            self.mark(fd, Mark::SuccessUntold);
+            self.mark_first(fd, Mark::SuccessUntold);
             return Err(Errno(EINPROGRESS).into());
         };
         match self.wait_connected(channel) {
             Waited::Failed(errno) => {
                 // Told now, so no longer pending.
                 let _ = self.int_option(fd, SOL_SOCKET, SO_ERROR);
-                self.mark(fd, Mark::ErrorTaken);
+                self.mark_first(fd, Mark::ErrorTaken);
                 Err(Errno(errno).into())
             }
             Waited::Connected => {
-                self.widen(fd);
+                if narrow {
+                    self.widen(fd);
+                }
                 Ok(0)
             }
             Waited::Interrupted(errno) => {
-                self.mark(fd, Mark::SuccessUntold);
+                self.mark_first(fd, Mark::SuccessUntold);
                 Err(if errno == Errno(EAGAIN) {
                     Errno(EINPROGRESS)
                 } else {
@@ -236,8 +273,29 @@ impl<K: Kernel> Program<'_, K> {
         }
     }
 
+    /// Puts the program's half in the place of its descriptor.
+    fn swap_stream(&self, ours: Fd, fd: Fd, attempt: &Attempt, narrow: bool) -> Result<(), Errno> {
+        self.swap(ours, fd, attempt.close_on_exec)?;
+        self.registrations.forget(fd);
+        if narrow {
+            self.datagrams.add(fd);
+        }
+        Ok(())
+    }
+
+    /// A look at a descriptor that may have the buffer of its attempt: as soon as the attempt has come to something, it
+    /// gets the full one.
+    pub(crate) fn widen_if_up(&self, fd: Fd, id: Id) {
+        let connecting = self
+            .entry(id)
+            .is_some_and(|entry| entry.state == State::Connecting);
+        if !connecting {
+            self.widen(fd);
+        }
+    }
+
     /// Whether an address is one of the service's own on the LAN.
-    fn is_own(&self, ip: core::net::IpAddr) -> bool {
+    pub(super) fn is_own(&self, ip: core::net::IpAddr) -> bool {
         self.kernel.table().is_some_and(|table| table.is_own(ip))
     }
 
@@ -255,10 +313,6 @@ impl<K: Kernel> Program<'_, K> {
             State::Reset => {
                 let first = self.mark(fd, Mark::ErrorTaken);
                 (pending.is_some() || first).then_some(Errno(entry.errno))
-            }
-            State::Connected => {
-                self.widen(fd);
-                pending
             }
             _ => pending,
         }

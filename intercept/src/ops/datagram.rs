@@ -25,7 +25,6 @@ use crate::sockaddr::{Given, family_of, parse, scope_of, wildcard};
 
 /// Half the send buffer that the largest datagram needs; the kernel doubles it.
 const SEND_BUFFER: i32 = 106_496;
-const AF_UNSPEC: u16 = 0;
 const LOOPBACK_DEVICE: &[u8] = b"lo\0";
 
 impl<K: Kernel> Program<'_, K> {
@@ -41,12 +40,16 @@ impl<K: Kernel> Program<'_, K> {
 
     fn own_datagram(&self, fd: Fd) -> Option<Id> {
         match self.own(fd) {
-            Some(name) if name.kind.is_framed() => Some(name.id),
+            Some(name) if name.kind.is_framed() => return Some(name.id),
+            Some(Name {
+                kind: Kind::Stream,
+                id,
+            }) => self.widen_if_up(fd, id),
             _ => {
                 self.datagrams.remove(fd);
-                None
             }
         }
+        None
     }
 
     /// Notes a descriptor that this program was started with.
@@ -78,14 +81,19 @@ impl<K: Kernel> Program<'_, K> {
     fn first_send(&self, fd: Fd, to: &[u8]) -> Step<Id> {
         let to = parse(to).ok_or(Reason::NotInternet)?;
         // A lookup at a resolver of the container's own network must not cost a system call.
+        let is_watched = self.settings.watches(to.address);
         if self.settings.mode() == Mode::Split
+            && !is_watched
             && let Some(table) = self.kernel.table()
             && table.reach(to.address.ip(), scope_of(to.address)) == Reach::Own
         {
             return Err(Reason::NotOnTheLan.into());
         }
         let (family, kind) = self.datagram_socket(fd)?;
-        let lan = self.lan_of_destination(to)?;
+        let lan = match self.lan_of_destination(to) {
+            Err(own) if is_watched => self.lan_of_question(own)?,
+            lan => lan?,
+        };
         self.move_to_lan(fd, (family, kind), to, None, &lan)
     }
 
@@ -139,13 +147,18 @@ impl<K: Kernel> Program<'_, K> {
         Ok(self.open_datagram(fd, &native, native.local, remote, kernel)?)
     }
 
-    /// Moves a socket that the program has not sent from.
-    pub(super) fn move_unbound(&self, fd: Fd, family: Family, kind: Kind) -> Step<Id> {
+    /// Moves a socket that the program has not sent from, which serves the network of `kernel` too.
+    pub(super) fn move_unbound(
+        &self,
+        fd: Fd,
+        family: Family,
+        kind: Kind,
+        kernel: Option<Fd>,
+    ) -> Step<Id> {
         let native = self.native_datagram(fd, family, kind)?;
         if !native.local.ip().is_unspecified() {
             return Err(Reason::BoundElsewhere.into());
         }
-        let kernel = self.own_network(fd);
         Ok(self.open_datagram_as(
             fd,
             &native,

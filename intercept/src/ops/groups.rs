@@ -59,7 +59,7 @@ impl<K: Kernel> Program<'_, K> {
         if matches!(self.lan_at_start(), Lan::Away(_)) {
             return Err(Reason::ServiceAway.into());
         }
-        let id = self.move_unbound(fd, family, kind)?;
+        let id = self.move_unbound(fd, family, kind, self.own_network(fd))?;
         self.set_own_group_option(Name { kind, id }, level, name, value.unwrap_or_default())
     }
 

@@ -7,7 +7,7 @@ use zt_socket_rpc::{Family, Kind, Listen, Name, Options, Reply, Request, State};
 
 use crate::Program;
 use crate::home::Home;
-use crate::kernel::{Errno, Fd, Kernel};
+use crate::kernel::{Errno, Fd, Kernel, POLLHUP};
 use crate::lan::{Lan, Mode, is_loopback};
 use crate::native::{Native, TCP_STATE_CLOSE, TCP_STATE_LISTEN};
 use crate::outcome::{Outcome, Reason, Step};
@@ -16,6 +16,7 @@ use crate::sockaddr::wildcard;
 impl<K: Kernel> Program<'_, K> {
     /// `listen(fd, backlog)`.
     pub fn listen(&self, fd: Fd, backlog: i32) -> Outcome {
+        self.kernel.take_untouched(fd);
         let end = match self.own(fd) {
             Some(name) => self.listen_own(fd, name, backlog),
             None => self.listen_native(fd, backlog),
@@ -27,6 +28,13 @@ impl<K: Kernel> Program<'_, K> {
     fn listen_own(&self, fd: Fd, name: Name, backlog: i32) -> Step<i32> {
         if name.kind != Kind::Listener {
             return Err(Errno(EINVAL).into());
+        }
+        if let Some(home) = self.shut_home(fd) {
+            let nonblocking = self.kernel.is_nonblocking(fd)?;
+            let close_on_exec = self.kernel.is_close_on_exec(fd)?;
+            let backlog = clamp(backlog);
+            self.renew(fd, &Home { backlog, ..home }, nonblocking, close_on_exec)?;
+            return Ok(0);
         }
         let entry = self.entry(name.id).ok_or(Errno(ENETDOWN))?;
         let request = Request::Listen(Listen {
@@ -46,6 +54,14 @@ impl<K: Kernel> Program<'_, K> {
             );
         }
         Ok(0)
+    }
+
+    /// Where a listener belongs that its program has shut down, which ended it for the service too.
+    fn shut_home(&self, fd: Fd) -> Option<Home> {
+        let events = self.kernel.wait(fd, 0, 0).ok()?;
+        let instance = self.kernel.table()?.instance();
+        self.home(fd)
+            .filter(|home| events & POLLHUP != 0 && home.instance == instance)
     }
 
     fn listen_native(&self, fd: Fd, backlog: i32) -> Step<i32> {
@@ -69,7 +85,8 @@ impl<K: Kernel> Program<'_, K> {
                 Mode::Isolated => Err(Errno(ENETDOWN).into()),
             };
         }
-        let both = self.settings.mode() == Mode::Split || self.confine(fd);
+        let both =
+            !self.is_bound_to_lan(fd) && (self.settings.mode() == Mode::Split || self.confine(fd));
         if both {
             // First on the kernel's network, whose errors are the kernel's own.
             self.kernel.listen(fd, backlog)?;

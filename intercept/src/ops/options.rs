@@ -2,14 +2,15 @@
 
 use zt_socket_rpc::linux::*;
 use zt_socket_rpc::{
-    Entry, Family, Kind, Name, OptionError, OptionValue, Options, Request, SetOption, State,
+    Family, Kind, Name, OptionError, OptionValue, Options, Request, SetOption, State,
 };
 
 use super::groups::is_of_groups;
+use super::information::{TCP_INFO_LEN, tcp_info};
 use crate::Program;
 use crate::kernel::{Errno, Fd, Kernel};
-use crate::native::TCP_STATE_CLOSE;
 use crate::outcome::{Outcome, Reason, Step};
+use crate::swap::SEND_BUFFER;
 
 /// The value of an option, to be cut to the program's buffer as the kernel does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,11 +48,8 @@ impl OptionAnswer {
     }
 }
 
-/// `sizeof(struct tcp_info)` of Linux 4.18, which every later program accepts.
-const TCP_INFO_LEN: usize = 232;
-const TCP_ESTABLISHED: u8 = 1;
-const TCP_SYN_SENT: u8 = 2;
-const TCP_LISTEN: u8 = 10;
+/// What `getsockopt(TCP_MAXSEG)` says before a peer's MSS is known.
+const DEFAULT_MSS: i32 = 536;
 const SO_PASSCRED: i32 = 16;
 const SO_PASSSEC: i32 = 34;
 const SO_PEERSEC: i32 = 31;
@@ -61,6 +59,9 @@ const SO_PEERGROUPS: i32 = 59;
 impl<K: Kernel> Program<'_, K> {
     /// `getsockopt(fd, level, name)`.
     pub fn get_option(&self, fd: Fd, level: i32, name: i32) -> Outcome<OptionAnswer> {
+        if (level, name) == (SOL_SOCKET, SO_SNDBUF) && self.is_narrow(fd) {
+            return Outcome::Done(OptionAnswer::int(SEND_BUFFER));
+        }
         if !is_interesting(level, name) {
             return Outcome::PassThrough(Reason::Native);
         }
@@ -72,6 +73,11 @@ impl<K: Kernel> Program<'_, K> {
 
     /// `setsockopt(fd, level, name, value)`; no value is a pointer that cannot be read.
     pub fn set_option(&self, fd: Fd, level: i32, name: i32, value: Option<&[u8]>) -> Outcome {
+        self.kernel.take_untouched(fd);
+        if (level, name) == (SOL_SOCKET, SO_SNDBUF) && self.is_narrow(fd) {
+            // A hint, and an attempt under way has no room for it.
+            return Outcome::Done(0);
+        }
         if !is_interesting(level, name) {
             return Outcome::PassThrough(Reason::Native);
         }
@@ -80,11 +86,20 @@ impl<K: Kernel> Program<'_, K> {
                 Some(value) => self.set_own_option(own, level, name, value).into(),
                 None => Outcome::Fail(Errno(EFAULT)),
             },
+            None if (level, name) == (SOL_SOCKET, SO_BINDTODEVICE) => {
+                self.set_device(fd, value.unwrap_or_default()).into()
+            }
             None if is_of_groups(level, name) => {
                 self.set_group_option(fd, level, name, value).into()
             }
             None => Outcome::PassThrough(Reason::NotOurs),
         }
+    }
+
+    /// Whether the send buffer is that of an attempt under way.
+    fn is_narrow(&self, fd: Fd) -> bool {
+        // The look at the descriptor widens one that is up.
+        self.datagram(fd).is_none() && self.datagrams.may_have(fd)
     }
 
     fn get_own_option(&self, fd: Fd, own: Name, level: i32, name: i32) -> Step<OptionAnswer> {
@@ -140,7 +155,15 @@ impl<K: Kernel> Program<'_, K> {
             }
             (SOL_SOCKET, SO_BINDTODEVICE) => OptionAnswer::of(&[]),
             (SOL_SOCKET, SO_PASSCRED | SO_PASSSEC) => OptionAnswer::int(0),
-            (SOL_TCP, TCP_INFO) => tcp_info(&entry()?),
+            (SOL_TCP, TCP_INFO) => OptionAnswer::of(&tcp_info(&entry()?, self.measure(own))),
+            (SOL_TCP, TCP_MAXSEG) if own.kind == Kind::Stream => {
+                let asked = i32::from(entry()?.options.max_segment);
+                match self.measure(own).segment as i32 {
+                    0 => OptionAnswer::int(if asked == 0 { DEFAULT_MSS } else { asked }),
+                    size if asked == 0 => OptionAnswer::int(size),
+                    size => OptionAnswer::int(size.min(asked)),
+                }
+            }
             _ => {
                 // In order with the one-way requests that set options.
                 let entry = self.entry_in_order(own.id).ok_or(Errno(ENOTCONN))?;
@@ -279,46 +302,4 @@ const fn unknown_level(family: Family) -> Errno {
         Family::V4 => EOPNOTSUPP,
         Family::V6 => ENOPROTOOPT,
     })
-}
-
-/// A plausible `struct tcp_info`: the state, and the fields that programs divide by.
-fn tcp_info(entry: &Entry) -> OptionAnswer {
-    const SND_MSS: usize = 16;
-    const RCV_MSS: usize = 20;
-    const RTO: usize = 8;
-    const PATH_MTU: usize = 60;
-    const RTT: usize = 68;
-    const RTT_VARIANCE: usize = 72;
-    const SND_SSTHRESH: usize = 76;
-    const SND_CWND: usize = 80;
-    const ADVERTISED_MSS: usize = 84;
-    /// The usual MTU of a ZeroTier network, less the IP and TCP headers.
-    const MTU: u32 = 2800;
-    const MSS: u32 = MTU - 40;
-    let mut info = [0; TCP_INFO_LEN];
-    info[0] = match entry.state {
-        State::Connected => TCP_ESTABLISHED,
-        State::Connecting => TCP_SYN_SENT,
-        State::Listening => TCP_LISTEN,
-        State::Bound | State::Failed | State::Reset => TCP_STATE_CLOSE,
-    };
-    for (at, value) in [
-        (RTO, 200_000),
-        (SND_MSS, MSS),
-        (RCV_MSS, MSS),
-        (PATH_MTU, MTU),
-        (RTT, 1_000),
-        (RTT_VARIANCE, 500),
-        (SND_SSTHRESH, 0x7fff_ffff),
-        (SND_CWND, 10),
-        (ADVERTISED_MSS, MSS),
-    ] {
-        if let Some(field) = info.get_mut(at..at + 4) {
-            field.copy_from_slice(&u32::to_ne_bytes(value));
-        }
-    }
-    OptionAnswer {
-        bytes: info,
-        len: TCP_INFO_LEN,
-    }
 }

@@ -33,8 +33,8 @@ impl<K: Kernel> Program<'_, K> {
                 Outcome::Fail(Errno(EINVAL))
             }
             (Some(Kind::Listener), _) => Outcome::Done(0),
-            // The service takes what is sent at once, or cannot.
-            (Some(Kind::Stream), SIOCOUTQNSD) => Outcome::Done(0),
+            // The service takes what is sent at once, or cannot; and nothing is urgent.
+            (Some(Kind::Stream), SIOCOUTQNSD | SIOCATMARK) => Outcome::Done(0),
             _ => Outcome::PassThrough(Reason::NotOurs),
         }
     }

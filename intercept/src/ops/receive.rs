@@ -3,12 +3,13 @@
 //! The data path itself is the kernel's: the hooks make the call first and come here only when it returned zero, failed
 //! with `ECONNRESET`, or was given a buffer for an address.
 
-use zt_socket_rpc::linux::{EAGAIN, ECONNRESET, ENOTCONN, EPIPE};
+use zt_socket_rpc::linux::{AF_UNIX, EAGAIN, ECONNRESET, ENOTCONN, EPIPE};
 use zt_socket_rpc::{Kind, State};
 
 use crate::Program;
 use crate::kernel::{Errno, Fd, Kernel, POLLHUP};
 use crate::own::{Mark, begins_as_own};
+use crate::sockaddr::family_of;
 
 /// `MSG_ERRQUEUE`.
 pub const MSG_ERRQUEUE: i32 = 0x2000;
@@ -82,8 +83,9 @@ impl<K: Kernel> Program<'_, K> {
 
     /// The address that a receive has written into the program's buffer: true if it was the Unix name of one of our
     /// descriptors, which is wiped. TCP gives no address at all.
-    pub fn strip_name(&self, address: &mut [u8]) -> bool {
-        let ours = begins_as_own(address);
+    pub fn strip_name(&self, fd: Fd, address: &mut [u8]) -> bool {
+        let ours = begins_as_own(address)
+            || family_of(address) == Some(AF_UNIX) && self.own_stream(fd).is_some();
         if ours {
             address.fill(0);
         }

@@ -15,8 +15,8 @@ use crate::outcome::{Outcome, Reason};
 use crate::own::own_name;
 use crate::registrations::Registrations;
 use crate::sockaddr::encode;
-use crate::{Program, SockAddr};
-use zt_socket_rpc::linux::SO_BINDTODEVICE;
+use crate::{NewSockets, Program, SockAddr};
+use zt_socket_rpc::linux::{AF_UNIX, AF_UNSPEC, SO_BINDTODEVICE};
 
 /// A program beside its service.
 struct World {
@@ -26,6 +26,7 @@ struct World {
     registrations: Box<Registrations>,
     listeners: Hints,
     datagrams: Hints,
+    new_sockets: NewSockets,
 }
 
 impl World {
@@ -37,6 +38,7 @@ impl World {
             registrations: Box::default(),
             listeners: Hints::new(),
             datagrams: Hints::new(),
+            new_sockets: NewSockets::new(),
         }
     }
 
@@ -52,6 +54,7 @@ impl World {
             registrations,
             listeners,
             datagrams,
+            new_sockets,
         } = self;
         Program {
             kernel,
@@ -60,6 +63,7 @@ impl World {
             registrations,
             listeners,
             datagrams,
+            new_sockets,
         }
     }
 
@@ -191,10 +195,14 @@ fn sockets_that_are_decided_or_foreign_are_left_alone() {
     ] {
         assert_eq!(world.connect(fd, LAN), Outcome::PassThrough(reason));
     }
-    assert_eq!(
-        world.program().connect(v6, &[0; 16]),
-        Outcome::PassThrough(Reason::NotInternet)
-    );
+    for (family, reason) in [(AF_UNIX, Reason::NotInternet), (AF_UNSPEC, Reason::NotOurs)] {
+        let mut address = [0; 16];
+        address[..2].copy_from_slice(&family.to_ne_bytes());
+        assert_eq!(
+            world.program().connect(v6, &address),
+            Outcome::PassThrough(reason)
+        );
+    }
     assert!(world.requests().is_empty());
 }
 
@@ -543,13 +551,13 @@ fn nothing_is_received_from_a_listener_or_an_error_queue() {
 fn unix_names_are_not_shown() {
     let world = World::split();
     let mut ours = *b"\x01\x00\0zt-ncs0123456789abcdef";
-    assert!(world.program().strip_name(&mut ours));
+    assert!(world.program().strip_name(-1, &mut ours));
     assert_eq!(ours, [0; 25]);
     let mut cut = *b"\x01\x00\0zt-ncs0";
-    assert!(world.program().strip_name(&mut cut));
+    assert!(world.program().strip_name(-1, &mut cut));
     let mut foreign = *b"\x01\x00/run/other\0";
-    assert!(!world.program().strip_name(&mut foreign));
-    assert!(!world.program().strip_name(&mut []));
+    assert!(!world.program().strip_name(-1, &mut foreign));
+    assert!(!world.program().strip_name(-1, &mut []));
 }
 
 /// Breaks every operation off at each of its system calls: no descriptor may be lost or left over, and the program's own

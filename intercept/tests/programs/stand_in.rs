@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-use zt_socket_rpc::table::StateTable;
+use zt_socket_rpc::table::{Interface, StateTable};
 use zt_socket_rpc::{
     Accepted, Bind, Connect, Entry, Family, Id, Kind, Listen, MAX_MESSAGE, Name, Options, Origin,
     Prefix, Reply, Request, State,
@@ -92,7 +92,13 @@ impl StandIn {
                 length: 64,
             },
         ];
-        table.set_lan(&lan, &lan);
+        table.set_lan(&lan, &lan, &[]);
+        table.set_interface(&Interface {
+            name: *b"zttest\0\0\0\0\0\0\0\0\0\0",
+            mac: [2, 0, 0, 0, 0, 1],
+            mtu: 2800,
+            domain: None,
+        });
         let service = Arc::new(Service {
             table: Mutex::new(table),
             sockets: Mutex::default(),
@@ -215,6 +221,11 @@ impl Service {
                     },
                 };
                 send_reply(&channel, &reply, &[])?;
+            }
+            // There is no TCP here.
+            Request::Measure { .. } => {
+                let errno = libc::ENOENT;
+                send_reply(&channel, &Reply::Failed { errno }, &[])?;
             }
             _ => return Err(io::Error::other("wrong number of descriptors")),
         }

@@ -109,7 +109,12 @@ impl Host {
             return;
         }
         match self.cast_of(packet.dst) {
-            Some(cast) if packet.protocol == protocol::UDP => self.handle_udp(src, packet, cast),
+            Some(cast) if packet.protocol == protocol::UDP => {
+                // Nobody looks for our link address before speaking to all: it is here that we may hear somebody for the
+                // first time who has the address of another now.
+                self.neighbours.heard_from(self.now, packet.src, src);
+                self.handle_udp(src, packet, cast);
+            }
             _ => self.counters.not_ours += 1,
         }
     }
@@ -242,18 +247,22 @@ impl Host {
         }
     }
 
-    /// Tells the link that an address is ours (RFC 5227 §3, RFC 4861 §7.2.6).
+    /// Tells the link that an address is ours (RFC 5227 §3, RFC 4861 §7.2.6): who knows it by another link address, for
+    /// somebody else had it a moment ago, learns better. An IPv4 address is announced as a question and as an answer. A
+    /// virtual link carries a question only to those who listen to that address, which finds others that have it too;
+    /// the answer goes to all.
     pub(super) fn announce(&mut self, ip: IpAddr) {
         let own = self.mac;
         match ip {
-            IpAddr::V4(ip) => self.push_arp(
-                BROADCAST,
-                Arp {
-                    request: true,
+            IpAddr::V4(ip) => {
+                self.ask_arp(BROADCAST, ip, ip);
+                let answer = Arp {
+                    request: false,
                     sender: (own, ip),
-                    target: ([0; 6], ip),
-                },
-            ),
+                    target: (own, ip),
+                };
+                self.push_arp(BROADCAST, answer);
+            }
             IpAddr::V6(target) => {
                 let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
                 self.reply(link::group_mac(group), ip, link::NDP_LEN, |out| {

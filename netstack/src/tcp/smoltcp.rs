@@ -27,7 +27,7 @@ use smoltcp::wire::{IpEndpoint, IpListenEndpoint};
 use self::device::{Port, Sent};
 use self::shared::MAX_PACKET;
 use super::recovery::{self, Recovery, Showing};
-use super::{Due, Numbers, Phase, Reach, Tcp};
+use super::{Due, Numbers, Phase, Reach, Tally, Tcp};
 use crate::burst::Burst;
 use crate::memory::Leased;
 use crate::packet::{ACK, FIN, IpPacket, RST, SYN, Segment};
@@ -58,6 +58,7 @@ pub(crate) struct Connection {
     nodelay: bool,
     /// Bytes that went through the rings since they were last given back.
     moved: u64,
+    tally: Tally,
 }
 
 /// Times the handshake.
@@ -117,6 +118,7 @@ impl Connection {
             ack: AckTiming::default(),
             nodelay: false,
             moved: 0,
+            tally: Tally::default(),
         })
     }
 
@@ -154,7 +156,9 @@ impl Connection {
         }
         let end = segment.sequence.wrapping_add(segment.sequence_len());
         // A retransmission or a keep-alive probe lies behind what was sent before.
-        if self.numbers == Numbers::default() || end.wrapping_sub(self.numbers.send) as i32 > 0 {
+        let is_new =
+            self.numbers == Numbers::default() || end.wrapping_sub(self.numbers.send) as i32 > 0;
+        if is_new {
             self.numbers.send = end;
         }
         if segment.has(ACK) && !segment.has(RST) {
@@ -165,7 +169,17 @@ impl Connection {
         let size = sent
             .segment
             .map_or(MAX_PACKET, |size| usize::from(size.get()));
-        Burst::new(packet, size)
+        let burst = Burst::new(packet, size)?;
+        let packets = u32::try_from(burst.count()).unwrap_or(u32::MAX);
+        let tally = &mut self.tally;
+        tally.segments_out = tally.segments_out.wrapping_add(packets);
+        if segment.payload_len > 0 {
+            tally.data_segments_out = tally.data_segments_out.wrapping_add(packets);
+            if !is_new {
+                tally.repeated = tally.repeated.wrapping_add(packets);
+            }
+        }
+        Some(burst)
     }
 
     /// Learns from the SYN of the peer.
@@ -352,6 +366,11 @@ impl Tcp for Connection {
         self.show(shared, now, packet.bytes, segment, reply);
         let arrived = self.recv_queue().saturating_sub(before);
         self.moved += arrived as u64;
+        self.tally.received += arrived as u64;
+        self.tally.segments_in = self.tally.segments_in.wrapping_add(1);
+        if segment.payload_len > 0 {
+            self.tally.data_segments_in = self.tally.data_segments_in.wrapping_add(1);
+        }
         self.received.contiguous = self.received.contiguous.wrapping_add(arrived as u32);
         if segment.payload_len > 0 && !segment.has(RST) {
             let end = segment.sequence.wrapping_add(segment.payload_len as u32);
@@ -422,6 +441,10 @@ impl Tcp for Connection {
         self.numbers
     }
 
+    fn tally(&self) -> Tally {
+        self.tally
+    }
+
     fn segment_size(&self) -> usize {
         self.segment
     }
@@ -438,6 +461,7 @@ impl Tcp for Connection {
         });
         let filled = filled.unwrap_or(0);
         self.moved += filled as u64;
+        self.tally.written += filled as u64;
         filled
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::wire::{Conditions, Frame, Wire, ip, ip6, mac, read, write};
 use zt_netstack::{
-    ConnectError, ConnectFailure, FlowState, HostEvent, ListenAddr, ListenError, ResetReason,
+    ConnectError, ConnectFailure, FlowState, Host, HostEvent, ListenAddr, ListenError, ResetReason,
 };
 
 fn seconds(s: u64) -> Duration {
@@ -40,6 +40,31 @@ fn bytes_are_echoed() {
     assert_eq!(flow.local(), at(1, 7));
     assert_eq!(flow.remote().ip(), ip(0));
     assert_eq!(flow.info().state, FlowState::Open);
+    let tally = flow.info().tally;
+    assert_eq!((tally.written, tally.received), (5, 5));
+    assert_eq!((tally.data_segments_out, tally.data_segments_in), (1, 1));
+    assert!(tally.segments_out >= 2 && tally.segments_in >= 2);
+    assert_eq!(tally.repeated, 0);
+}
+
+#[test]
+fn what_is_sent_again_is_counted() {
+    let mut wire = wire();
+    let (client, server) = wire.pair(7);
+    let mut lost = false;
+    wire.filter = Some(Box::new(move |frame| {
+        let first = !lost && frame.payload.ends_with(b"hello");
+        lost |= first;
+        !first
+    }));
+    assert_eq!(write(&mut wire.hosts[0], client, b"hello"), 5);
+    wire.idle(seconds(5));
+    let tally = |host: &mut Host, flow| host.flow(flow).expect("a flow").info().tally;
+    let sender = tally(&mut wire.hosts[0], client);
+    assert!(sender.repeated >= 1, "{sender:?}");
+    assert_eq!(sender.data_segments_out, 1 + sender.repeated);
+    assert_eq!(sender.written, 5);
+    assert_eq!(tally(&mut wire.hosts[1], server).received, 5);
 }
 
 #[test]

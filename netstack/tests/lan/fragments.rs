@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use zt_netstack::UdpSendError;
+use zt_netstack::{UdpId, UdpSendError};
 
 use crate::udp::address;
-use crate::wire::{Conditions, Frame, Wire, ip, mac};
+use crate::wire::{Conditions, Frame, Wire, mac};
 
 const SOON: Duration = Duration::from_millis(100);
 
@@ -23,21 +23,31 @@ fn is_fragment(frame: &Frame) -> bool {
     }
 }
 
+/// Two hosts with a socket each, and the address of the second one's.
+fn ends(v6: bool, seed: u64, conditions: Conditions) -> (Wire, UdpId, UdpId, SocketAddr) {
+    let mut wire = Wire::new(2, seed, conditions);
+    let (client, server) = (wire.udp(0, 5000), wire.udp(1, 53));
+    (wire, client, server, SocketAddr::new(address(v6, 1), 53))
+}
+
+/// The fragments that the wire has seen.
+fn fragments(wire: &Wire) -> Vec<Frame> {
+    let pieces = wire.seen.iter().filter(|frame| is_fragment(frame));
+    pieces.cloned().collect()
+}
+
 #[test]
 fn the_largest_datagram_crosses_the_wire_whatever_the_order() {
     for (v6, len) in [(false, 65_507), (true, 65_527)] {
         let jitter = Duration::from_millis(5);
-        let mut wire = Wire::new(
-            2,
+        let (mut wire, client, server, to) = ends(
+            v6,
             3,
             Conditions {
                 jitter,
                 ..Conditions::default()
             },
         );
-        let client = wire.udp(0, 5000);
-        let server = wire.udp(1, 53);
-        let to = SocketAddr::new(address(v6, 1), 53);
         for seed in 0..3 {
             wire.send_udp(0, client, to, &pattern(len, seed))
                 .expect("sent");
@@ -58,12 +68,9 @@ fn the_largest_datagram_crosses_the_wire_whatever_the_order() {
 #[test]
 fn what_just_fits_is_not_cut() {
     for (v6, len) in [(false, 2800 - 28), (true, 2800 - 48)] {
-        let mut wire = Wire::new(2, 1, Conditions::default());
-        let client = wire.udp(0, 5000);
-        let server = wire.udp(1, 53);
+        let (mut wire, client, server, to) = ends(v6, 1, Conditions::default());
         for (len, cut) in [(len, 0), (len + 1, 2)] {
             wire.seen.clear();
-            let to = SocketAddr::new(address(v6, 1), 53);
             wire.send_udp(0, client, to, &pattern(len, 0))
                 .expect("sent");
             wire.idle(SOON);
@@ -79,15 +86,12 @@ fn what_just_fits_is_not_cut() {
 #[test]
 fn a_lost_fragment_costs_its_datagram_alone() {
     for v6 in [false, true] {
-        let mut wire = Wire::new(2, 1, Conditions::default());
-        let client = wire.udp(0, 5000);
-        let server = wire.udp(1, 53);
+        let (mut wire, client, server, to) = ends(v6, 1, Conditions::default());
         let mut seen = 0;
         wire.filter = Some(Box::new(move |frame| {
             seen += usize::from(is_fragment(frame));
             !is_fragment(frame) || seen != 7
         }));
-        let to = SocketAddr::new(address(v6, 1), 53);
         for seed in 0..4 {
             wire.send_udp(0, client, to, &pattern(10_000, seed))
                 .expect("sent");
@@ -106,17 +110,14 @@ fn a_lost_fragment_costs_its_datagram_alone() {
 #[test]
 fn loss_is_survived_for_long() {
     let loss = 20_000;
-    let mut wire = Wire::new(
-        2,
+    let (mut wire, client, server, to) = ends(
+        false,
         5,
         Conditions {
             loss,
             ..Conditions::default()
         },
     );
-    let client = wire.udp(0, 5000);
-    let server = wire.udp(1, 53);
-    let to = SocketAddr::new(ip(1), 53);
     let mut got = 0;
     for seed in 0..500 {
         wire.send_udp(0, client, to, &pattern(60_000, seed as u8))
@@ -131,20 +132,12 @@ fn loss_is_survived_for_long() {
 #[test]
 fn fragments_that_come_twice_are_taken_once() {
     for v6 in [false, true] {
-        let mut wire = Wire::new(2, 1, Conditions::default());
-        let client = wire.udp(0, 5000);
-        let server = wire.udp(1, 53);
-        let to = SocketAddr::new(address(v6, 1), 53);
+        let (mut wire, client, server, to) = ends(v6, 1, Conditions::default());
         wire.send_udp(0, client, to, &pattern(10_000, 1))
             .expect("sent");
         wire.idle(SOON);
         wire.received(1, server);
-        let pieces: Vec<_> = wire
-            .seen
-            .iter()
-            .filter(|f| is_fragment(f))
-            .cloned()
-            .collect();
+        let pieces = fragments(&wire);
         assert_eq!(pieces.len(), 4);
         for piece in [3, 3, 0, 1, 0, 2] {
             wire.inject(pieces[piece].clone());
@@ -157,21 +150,13 @@ fn fragments_that_come_twice_are_taken_once() {
 #[test]
 fn a_datagram_with_an_overlap_is_not_delivered() {
     for v6 in [false, true] {
-        let mut wire = Wire::new(2, 1, Conditions::default());
-        let client = wire.udp(0, 5000);
-        let server = wire.udp(1, 53);
+        let (mut wire, client, server, to) = ends(v6, 1, Conditions::default());
         wire.filter = Some(Box::new(|frame| !is_fragment(frame)));
-        let to = SocketAddr::new(address(v6, 1), 53);
         wire.send_udp(0, client, to, &pattern(10_000, 1))
             .expect("sent");
         wire.idle(SOON);
         wire.filter = None;
-        let pieces: Vec<_> = wire
-            .seen
-            .iter()
-            .filter(|f| is_fragment(f))
-            .cloned()
-            .collect();
+        let pieces = fragments(&wire);
         // The second one again, eight bytes earlier.
         let mut overlap = pieces[1].clone();
         if v6 {
@@ -194,17 +179,14 @@ fn a_datagram_with_an_overlap_is_not_delivered() {
 
 #[test]
 fn a_sink_that_takes_little_gets_every_fragment() {
-    let mut wire = Wire::new(
-        2,
+    let (mut wire, client, server, to) = ends(
+        false,
         1,
         Conditions {
             queue: 3,
             ..Conditions::default()
         },
     );
-    let client = wire.udp(0, 5000);
-    let server = wire.udp(1, 53);
-    let to = SocketAddr::new(ip(1), 53);
     wire.send_udp(0, client, to, b"knock").expect("sent");
     wire.idle(SOON);
     for seed in 0..3 {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use zt_netstack::{HostEvent, ResetReason, Route};
+use zt_netstack::{HostConfig, HostEvent, ResetReason, Route, UdpId};
 
 use crate::wire::{Conditions, Frame, Wire, config, ip, ip6, mac, read, write};
 
@@ -220,18 +220,71 @@ fn new_addresses_are_announced_and_flows_of_kept_ones_go_on() {
         }
     });
     assert_eq!(got, 100_000);
-    let announcement = &wire.seen[0];
-    assert_eq!(
-        (announcement.dst, announcement.ethertype),
-        (BROADCAST, 0x0806)
-    );
-    assert_eq!(announcement.payload[14..18], [10, 0, 0, 50]);
-    assert_eq!(announcement.payload[24..28], [10, 0, 0, 50]);
+    // As a question and as an answer.
+    for (announcement, operation) in wire.seen.iter().zip([1, 2]) {
+        assert_eq!(
+            (announcement.dst, announcement.ethertype),
+            (BROADCAST, 0x0806)
+        );
+        assert_eq!(announcement.payload[7], operation);
+        assert_eq!(announcement.payload[14..18], [10, 0, 0, 50]);
+        assert_eq!(announcement.payload[24..28], [10, 0, 0, 50]);
+    }
     assert!(
         wire.seen
             .iter()
             .all(|frame| frame.src != mac(0) || frame.payload.len() <= 1400)
     );
+}
+
+/// A third host takes the address of the second, which is gone; the first knows it by its old link address.
+fn wire_with_heir(announced: bool) -> (Wire, UdpId, UdpId) {
+    let mut wire = Wire::new(3, 1, Conditions::default());
+    let (asker, gone) = (wire.udp(0, 53), wire.udp(1, 53));
+    wire.send_udp(0, asker, SocketAddr::new(ip(1), 53), b"first")
+        .expect("sent");
+    wire.idle(Duration::from_millis(10));
+    assert_eq!(wire.payloads(1, gone), [b"first"]);
+    wire.filter = Some(Box::new(move |frame| {
+        frame.dst != mac(1) && (announced || frame.src != mac(2) || frame.ethertype != 0x0806)
+    }));
+    let now = wire.now;
+    let away = HostConfig {
+        addresses: Vec::new(),
+        ..config(1)
+    };
+    wire.hosts[1].configure(now, away);
+    let heir = HostConfig {
+        mac: mac(2),
+        ..config(1)
+    };
+    wire.hosts[2].configure(now, heir);
+    let taken = wire.udp(2, 53);
+    wire.idle(Duration::from_millis(10));
+    wire.filter = Some(Box::new(|frame| frame.dst != mac(1)));
+    (wire, asker, taken)
+}
+
+#[test]
+fn who_announces_an_address_gets_what_is_sent_to_it() {
+    let (mut wire, asker, heir) = wire_with_heir(true);
+    wire.send_udp(0, asker, SocketAddr::new(ip(1), 53), b"second")
+        .expect("sent");
+    wire.idle(Duration::from_millis(10));
+    assert_eq!(wire.payloads(2, heir), [b"second"]);
+}
+
+#[test]
+fn who_speaks_to_all_from_an_address_of_another_is_asked_for() {
+    let (mut wire, asker, heir) = wire_with_heir(false);
+    let all = "255.255.255.255:53".parse().expect("an address");
+    wire.send_udp(2, heir, all, b"who").expect("sent");
+    wire.idle(Duration::from_millis(10));
+    assert_eq!(wire.payloads(0, asker), [b"who"]);
+    wire.send_udp(0, asker, SocketAddr::new(ip(1), 53), b"you")
+        .expect("sent");
+    wire.idle(Duration::from_millis(10));
+    assert_eq!(wire.payloads(2, heir), [b"who".as_slice(), b"you"]);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The control socket of a network: connections that bring one request each.
+//! The control socket of a network: connections that bring one request each. And its streams socket: connections that
+//! begin with one.
 //!
 //! A connection is read at once when it is accepted. One that has not sent its request by then waits,
 //! bounded in number and time, and is looked at again before a later connection of the same user is
@@ -14,6 +15,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use zt_netstack::Instant;
+use zt_socket_rpc::{CONNECT_LEN, MAX_MESSAGE};
 
 use super::descriptor::{Message, peer_uid};
 use crate::engine::reactor::{Interest, Kind, Poller, Token};
@@ -27,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long to leave the socket alone when no descriptor is to be had.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Pending connections of the kernel, beyond which `connect` blocks.
-const BACKLOG: i32 = 1024;
+pub(super) const BACKLOG: i32 = 1024;
 
 /// A connection with its message.
 pub(super) struct Call {
@@ -36,9 +38,44 @@ pub(super) struct Call {
     pub(super) message: Message,
 }
 
-/// The listening control socket, and the connections without a request.
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carrying {
+    /// One message with descriptors.
+    Requests,
+    /// One request of a known length, then what is no concern of this module.
+    Streams,
+}
+
+impl Carrying {
+    const fn socket_type(self) -> SocketType {
+        match self {
+            Self::Requests => SocketType::SEQPACKET,
+            Self::Streams => SocketType::STREAM,
+        }
+    }
+
+    /// How descriptors of the socket, and of connections that wait, are announced.
+    const fn kinds(self) -> (Kind, Kind) {
+        match self {
+            Self::Requests => (Kind::Control, Kind::Request),
+            Self::Streams => (Kind::Streams, Kind::StreamRequest),
+        }
+    }
+
+    /// The most that is read.
+    const fn limit(self) -> usize {
+        match self {
+            Self::Requests => MAX_MESSAGE + 1,
+            Self::Streams => CONNECT_LEN,
+        }
+    }
+}
+
+/// A listening socket for programs, and the connections without a request.
 pub(super) struct ControlSocket {
     listener: OwnedFd,
+    carrying: Carrying,
     token: Token,
     path: PathBuf,
     waiting: Slots<Waiting>,
@@ -64,7 +101,12 @@ pub(super) enum Accepted {
 
 impl ControlSocket {
     /// Makes the socket, in place of one that an earlier run left behind.
-    pub(super) fn open(path: PathBuf, network: u16, poller: &Poller) -> io::Result<Self> {
+    pub(super) fn open(
+        path: PathBuf,
+        carrying: Carrying,
+        network: u16,
+        poller: &Poller,
+    ) -> io::Result<Self> {
         let is_socket =
             std::fs::symlink_metadata(&path).is_ok_and(|file| file.file_type().is_socket());
         if is_socket {
@@ -72,19 +114,20 @@ impl ControlSocket {
         }
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let listener =
-            rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+            rustix::net::socket_with(AddressFamily::UNIX, carrying.socket_type(), flags, None)?;
         rustix::net::bind(&listener, &SocketAddrUnix::new(&path)?)?;
         // Who may use the service is decided by its directory: programs run as any user.
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))?;
         rustix::net::listen(&listener, BACKLOG)?;
         let token = Token {
             network,
-            ..Token::of(Kind::Control, 0)
+            ..Token::of(carrying.kinds().0, 0)
         };
         poller.add(&listener, token, Interest::Level)?;
         let waiting = Slots::new();
         Ok(Self {
             listener,
+            carrying,
             token,
             path,
             waiting,
@@ -113,7 +156,7 @@ impl ControlSocket {
         let Ok(uid) = peer_uid(&connection) else {
             return Accepted::Nothing;
         };
-        match Message::receive(&connection) {
+        match Message::receive(&connection, self.carrying.limit()) {
             Ok(message) => Accepted::Call(Box::new(Call {
                 connection,
                 uid,
@@ -139,7 +182,7 @@ impl ControlSocket {
         }
         let key = self.waiting.next_key();
         let token = Token {
-            kind: Kind::Request,
+            kind: self.carrying.kinds().1,
             key,
             ..self.token
         };
@@ -151,7 +194,8 @@ impl ControlSocket {
 
     /// The message of a connection that was waiting, if it is there now.
     pub(super) fn receive(&mut self, poller: &Poller, key: Key) -> Option<Call> {
-        let result = Message::receive(&self.waiting.get(key)?.connection);
+        let limit = self.carrying.limit();
+        let result = Message::receive(&self.waiting.get(key)?.connection, limit);
         if matches!(result, Err(Errno::AGAIN)) {
             return None;
         }

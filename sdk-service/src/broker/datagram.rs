@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
+use zt_netstack::names::Names;
 use zt_netstack::{Host, Instant, SendOptions, UdpId, UdpSendError};
 use zt_socket_rpc::table::Table;
 use zt_socket_rpc::{
@@ -19,7 +20,7 @@ use super::budget::Lease;
 use super::burst::{self, Burst};
 use super::counters::Counters;
 use super::delivery::push;
-use super::{descriptor, echo, native};
+use super::{descriptor, echo, native, questions};
 
 /// Datagrams that a socket may move in each direction before the others have their turn.
 pub(super) const TURN: usize = 64;
@@ -38,6 +39,8 @@ pub(super) struct Datagram {
     pub(super) bound: SocketAddr,
     /// The network of the peer, if there is one.
     pub(super) side: Option<Reach>,
+    /// The name server in whose place the service has answered.
+    pub(super) asked: Option<SocketAddr>,
     /// The program may still bind it.
     pub(super) is_unbound: bool,
     /// The program's own socket is for loopback only.
@@ -73,6 +76,7 @@ pub(super) struct Datagram {
 pub(super) struct Means<'a> {
     pub(super) host: &'a mut Host,
     pub(super) table: Table<'a>,
+    pub(super) names: &'a Names,
     pub(super) counters: &'a mut Counters,
     pub(super) strays: &'a mut Vec<OwnedFd>,
     /// Room for one frame and a byte more.
@@ -227,6 +231,12 @@ impl Datagram {
             self.is_changed = true;
         }
         self.settle();
+        let leads_to_lan = means.table.routes_to(peer.ip());
+        if let Some(header) = self.redirected(header, leads_to_lan, means.names, payload) {
+            let given = self.give(means, &header, questions::OWN, payload, true);
+            self.given(means, given);
+            return true;
+        }
         match (
             self.reach(means.table, peer, header.interface),
             &self.kernel,

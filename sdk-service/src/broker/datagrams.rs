@@ -12,7 +12,7 @@ use super::binding::Place;
 use super::datagram::{Datagram, Means, SCRATCH, Verdict, for_kernel, unmapped};
 use super::lost::errno_of;
 use super::requests::Answer;
-use super::{Broker, Socket, Turn, native};
+use super::{Broker, Socket, Turn, native, questions};
 use crate::engine::reactor::{Interest, Kind, Ready};
 use crate::engine::slots::Key;
 
@@ -96,6 +96,7 @@ impl Broker {
             entry,
             bound,
             side: None,
+            asked: None,
             is_unbound: open.unbound,
             is_isolated: open.isolated,
             groups: Vec::new(),
@@ -152,7 +153,14 @@ impl Broker {
         let socket = self.datagrams.get_mut(key).ok_or(Errno::BADF)?;
         let table = self.table.reader();
         socket.settle();
-        let side = remote.map(|remote| socket.reach(table, remote, 0));
+        socket.asked = None;
+        let is_server = remote
+            .is_some_and(|remote| socket.may_be_name_server(remote, table.routes_to(remote.ip())));
+        let side = remote.map(|remote| match socket.reach(table, remote, 0) {
+            // Nothing is ever sent to it.
+            _ if is_server && socket.is_isolated => Reach::Own,
+            reach => reach,
+        });
         let by_lan = remote
             .filter(|_| matches!(side, Some(Reach::Lan | Reach::Both)))
             .map(|remote| {
@@ -163,6 +171,7 @@ impl Broker {
         let by_kernel = remote
             .zip(kernel)
             .filter(|_| matches!(side, Some(Reach::Own | Reach::Both)))
+            .filter(|_| !(is_server && socket.is_isolated))
             .map(|(remote, kernel)| {
                 rustix::net::connect(kernel, &for_kernel(remote, socket.entry.family))?;
                 Ok(local_of(kernel).unwrap_or(socket.bound))
@@ -176,7 +185,8 @@ impl Broker {
         };
         if !matches!(side, Some(Reach::Lan | Reach::Both)) {
             // It was not connected, or it is still there: nothing else can go wrong.
-            let _ = turn.host.udp_connect(socket.host, None);
+            let stand_in = is_server.then_some(questions::OWN);
+            let _ = turn.host.udp_connect(socket.host, stand_in);
         }
         if !matches!(side, Some(Reach::Own | Reach::Both))
             && matches!(socket.side, Some(Reach::Own | Reach::Both))
@@ -309,6 +319,7 @@ impl Broker {
         let mut means = Means {
             host: &mut *turn.host,
             table: self.table.reader(),
+            names: &self.naming.names,
             counters: &mut self.counters,
             strays: &mut strays,
             scratch: &mut self.scratch,

@@ -18,7 +18,7 @@ impl Datagram {
         if self.blocked || !self.host_ready {
             return false;
         }
-        if self.side == Some(Reach::Own) {
+        if self.side == Some(Reach::Own) && self.asked.is_none() {
             means.host.udp_receive(self.host, |_| Taken::Yes);
         }
         let mut left = TURN;
@@ -61,13 +61,19 @@ impl Datagram {
             .iter()
             .enumerate()
             .map(|(index, datagram)| {
-                let header = DatagramHeader {
-                    peer: Some(datagram.from),
-                    local: Some(datagram.to.ip()),
-                    ttl: Some(datagram.ttl),
-                    tos: Some(datagram.tos),
-                    interface: LAN_INTERFACE,
-                    ..template
+                let header = match self.answered_for(datagram.from) {
+                    Some(server) => DatagramHeader {
+                        peer: Some(server),
+                        ..template
+                    },
+                    None => DatagramHeader {
+                        peer: Some(datagram.from),
+                        local: Some(datagram.to.ip()),
+                        ttl: Some(datagram.ttl),
+                        tos: Some(datagram.tos),
+                        interface: LAN_INTERFACE,
+                        ..template
+                    },
                 };
                 let payload = match beginnings.get(index) {
                     Some(Some(beginning)) => {

@@ -41,12 +41,17 @@ pub(super) fn prepare_direct(half: &OwnedFd, own: &OwnedFd, name: Name) -> io::R
 
 /// Whether `fd` is the other half of the pair with this name, which a program keeps for itself.
 pub(super) fn is_other_half(fd: &OwnedFd, name: Name) -> bool {
-    let is_stream = sockopt::socket_domain(fd).is_ok_and(|family| family == AddressFamily::UNIX)
-        && sockopt::socket_type(fd).is_ok_and(|kind| kind == SocketType::STREAM);
-    let peer = rustix::net::getpeername(fd).ok().flatten();
+    sockopt::socket_domain(fd).is_ok_and(|family| family == AddressFamily::UNIX)
+        && sockopt::socket_type(fd).is_ok_and(|kind| kind == SocketType::STREAM)
+        && is_from(fd, name)
+}
+
+/// Whether a connection comes from a socket of this name.
+pub(super) fn is_from(connection: &OwnedFd, name: Name) -> bool {
+    let peer = rustix::net::getpeername(connection).ok().flatten();
     let peer = peer.and_then(|peer| SocketAddrUnix::try_from(peer).ok());
     let path = name.to_path();
-    is_stream && peer.is_some_and(|peer| peer.abstract_name() == path.get(1..))
+    peer.is_some_and(|peer| peer.abstract_name() == path.get(1..))
 }
 
 /// Whether `fd` is the service's half of a pair of this name.
@@ -167,15 +172,16 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// Receives without waiting.
-    pub(super) fn receive(connection: &OwnedFd) -> Result<Self, Errno> {
+    /// Receives without waiting, at most `limit` bytes.
+    pub(super) fn receive(connection: &OwnedFd, limit: usize) -> Result<Self, Errno> {
         let mut message = Self {
             bytes: [0; MAX_MESSAGE + 1],
             length: 0,
             descriptors: Vec::new(),
             truncated: false,
         };
-        let (length, flags) = receive(connection, &mut message.bytes, &mut message.descriptors)?;
+        let room = message.bytes.get_mut(..limit).unwrap_or_default();
+        let (length, flags) = receive(connection, room, &mut message.descriptors)?;
         message.length = length;
         message.truncated = flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0;
         Ok(message)
@@ -343,7 +349,7 @@ mod tests {
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
                 .unwrap();
         send_message(&left, b"hello", Some(left.as_fd())).unwrap();
-        let message = Message::receive(&right).unwrap();
+        let message = Message::receive(&right, MAX_MESSAGE + 1).unwrap();
         assert_eq!(
             (
                 message.bytes(),
@@ -365,12 +371,15 @@ mod tests {
             SendFlags::empty(),
         )
         .unwrap();
-        let message = Message::receive(&right).unwrap();
+        let message = Message::receive(&right, MAX_MESSAGE + 1).unwrap();
         assert_eq!(message.descriptors.len(), 9);
-        assert_eq!(Message::receive(&right).err(), Some(Errno::AGAIN));
+        assert_eq!(
+            Message::receive(&right, MAX_MESSAGE + 1).err(),
+            Some(Errno::AGAIN)
+        );
         drop((message, left));
         assert_eq!(
-            Message::receive(&right).map(|message| message.length),
+            Message::receive(&right, MAX_MESSAGE + 1).map(|message| message.length),
             Ok(0)
         );
     }

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use zt_netstack::names::{
-    Answer, AskId, GROUPS, Letter, Message, Name, Names, PORT, Question, RESOLVER, Via,
+    Answer, AskId, DNS_PORT, GROUPS, Letter, Message, Name, Names, PORT, Question, RESOLVER, Via,
 };
 use zt_netstack::{
     Host, Instant, IpCidr, ListenAddr, SendOptions, Sharing, Taken, UdpEvent, UdpId,
@@ -17,8 +17,6 @@ use super::budget::Lease;
 use super::requests::reply;
 use super::{Broker, Turn};
 
-/// The port of name servers.
-const DNS: u16 = 53;
 /// Questions of programs that wait for their answers, of those that ask by datagrams.
 const MAX_DATAGRAMS: usize = 256;
 /// Codes of answers: the server has failed, or does not want to.
@@ -42,7 +40,7 @@ pub(crate) struct NameConfig {
 
 /// The names of one network, and who asks for them.
 pub(super) struct Naming {
-    names: Names,
+    pub(super) names: Names,
     /// On the port of multicast DNS.
     multicast: Option<UdpId>,
     /// On a port that is hard to guess.
@@ -116,7 +114,7 @@ impl Naming {
             self.servers = bind(host, None, 0, false).map(|(id, _)| id);
         }
         if self.resolver.is_none() {
-            self.resolver = bind(host, Some(RESOLVER), DNS, false).map(|(id, _)| id);
+            self.resolver = bind(host, Some(RESOLVER), DNS_PORT, false).map(|(id, _)| id);
         }
         let Some(id) = self.multicast else { return };
         for group in GROUPS {

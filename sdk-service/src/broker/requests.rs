@@ -82,6 +82,9 @@ impl Broker {
             }
             (Request::SetOption(option), _) => self.set_option(turn, &option),
             (Request::Query { id }, _) => self.query(&connection, id),
+            (Request::Measure { id }, _) => {
+                reply(&connection, &self.measure(turn, id), None);
+            }
             (
                 request @ (Request::Resolve { .. }
                 | Request::NameOf { .. }
@@ -131,7 +134,50 @@ impl Broker {
                 half
             }
         };
-        self.connect(turn, uid, connect, half, connection);
+        let answer = if connect.wait {
+            Some(connection)
+        } else {
+            self.disposal.hang_up(connection);
+            None
+        };
+        let plug = connect.plug;
+        self.connect(turn, uid, connect, half, Connecting { plug, answer });
+    }
+
+    /// A connection to the streams socket: it is the service's half itself.
+    pub(super) fn serve_straight(&mut self, turn: &mut Turn<'_>, call: Call) {
+        let Call {
+            connection,
+            uid,
+            message,
+        } = call;
+        let request = Request::parse(message.bytes());
+        let attached = !message.descriptors.is_empty() || message.truncated;
+        self.dispose_strays(message.descriptors);
+        match request {
+            Ok(Request::Connect(connect)) if !attached && !connect.wait => {
+                let name = Name {
+                    kind: SocketKind::Stream,
+                    id: connect.id,
+                };
+                if descriptor::is_from(&connection, name) {
+                    self.counters.requests += 1;
+                    let connecting = Connecting {
+                        plug: connect.plug,
+                        answer: None,
+                    };
+                    return self.connect(turn, uid, connect, connection, connecting);
+                }
+                self.counters.wrong_id += 1;
+            }
+            Ok(_) => self.counters.wrong_descriptors += 1,
+            Err(_) if message.length == 0 && !attached => {}
+            Err(malformed) => {
+                tracing::debug!(uid, %malformed, "request not understood");
+                self.counters.malformed += 1;
+            }
+        }
+        self.disposal.hang_up(connection);
     }
 
     fn is_known(&self, id: Id) -> bool {
@@ -146,7 +192,7 @@ impl Broker {
         uid: u32,
         connect: Connect,
         half: OwnedFd,
-        connection: OwnedFd,
+        connecting: Connecting,
     ) {
         let mut entry = Entry {
             kind: SocketKind::Stream,
@@ -162,14 +208,9 @@ impl Broker {
         {
             self.counters.wrong_id += 1;
             self.disposal.hang_up(half);
-            return self.disposal.hang_up(connection);
+            let answer = connecting.answer;
+            return answer.into_iter().for_each(|it| self.disposal.hang_up(it));
         }
-        let answer = if connect.wait {
-            Some(connection)
-        } else {
-            self.disposal.hang_up(connection);
-            None
-        };
         let begun = match turn.budget.take(uid, 1 + usize::from(connect.wait)) {
             // Linux asks the peer, which refuses.
             Ok(_) if connect.remote.port() == 0 => Err(Errno::CONNREFUSED),
@@ -190,7 +231,7 @@ impl Broker {
                 self.table.update(connect.id.tag(), &entry);
                 self.table.retire(connect.id.tag());
                 self.counters.failed += 1;
-                self.fail(half, answer, errno);
+                self.fail(half, connecting.answer, errno);
                 return;
             }
         };
@@ -199,10 +240,6 @@ impl Broker {
             entry.local = Some(flow.local());
             self.table.update(connect.id.tag(), &entry);
         }
-        let connecting = Connecting {
-            plug: connect.plug,
-            answer,
-        };
         self.add_stream(
             turn,
             Stream::new(half, connect.id, flow, entry, Some(connecting), lease),
@@ -332,6 +369,7 @@ fn has_its_descriptors(request: &Request, descriptors: &[OwnedFd]) -> bool {
             | Request::Membership(_)
             | Request::TakeLost { .. }
             | Request::Query { .. }
+            | Request::Measure { .. }
             | Request::Resolve { .. }
             | Request::NameOf { .. }
             | Request::Records { .. },

@@ -5,6 +5,7 @@ mod direct;
 mod naming;
 pub(crate) mod program;
 mod sharing;
+mod straight;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -1064,7 +1065,7 @@ fn leaving_the_network_ends_everything_and_removes_the_socket() {
     assert!(end.is_ok_and(|bytes| bytes.is_empty()));
     let socket = rig.broker.socket();
     drop(rig.broker);
-    assert!(!socket.exists() && rig.directory.path().exists());
+    assert!(!socket.exists() && !streams_path(&socket).exists() && rig.directory.path().exists());
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use zt_socket_rpc::Prefix;
+
 use super::event::EngineEvent;
 use super::run::Engine;
-use crate::udp::interfaces;
+use crate::udp::interfaces::{self, InterfaceAddress};
 
 impl Engine {
     /// Reads the addresses of this host and tells the edge, the node and the shell.
@@ -22,12 +24,23 @@ impl Engine {
         let ips: Vec<IpAddr> = found.iter().map(|address| address.ip).collect();
         self.edge.set_addresses(&ips);
         self.interface_addresses.clone_from(&ips);
+        self.near = found
+            .iter()
+            .filter(|address| !is_virtual(address))
+            .map(|address| Prefix {
+                address: address.ip,
+                length: address.prefix,
+            })
+            .collect();
+        for network in self.networks.iter_mut().flatten() {
+            network.set_near(&self.near);
+        }
         let told = found.iter().filter(|address| {
             !self
                 .blacklist
                 .iter()
                 .any(|prefix| address.interface.starts_with(prefix.as_str()))
-                && !address.interface.starts_with("zt")
+                && !is_virtual(address)
                 && !is_link_local(address.ip)
         });
         let ports = self.edge.ports();
@@ -44,16 +57,23 @@ impl Engine {
         }
     }
 
-    /// Addresses of the virtual networks must never carry the packets of virtual networks.
+    /// Addresses of the virtual networks must never carry the packets of virtual networks. A default route says nothing
+    /// of where an address is: ours are sent by the host's own way.
     pub(super) fn exclude_virtual_networks(&mut self) {
         let prefixes: Vec<(IpAddr, u8)> = self
             .networks
             .iter()
             .flatten()
             .flat_map(|network| network.prefixes())
+            .filter(|&(_, bits)| bits > 0)
             .collect();
         self.node.set_excluded(&prefixes);
     }
+}
+
+/// Whether an interface is that of a stock node for one of its networks.
+fn is_virtual(address: &InterfaceAddress) -> bool {
+    address.interface.starts_with("zt")
 }
 
 /// A link-local address means nothing without the link, which a peer does not know.

@@ -31,6 +31,8 @@ pub(super) struct Network {
     mac: Mac,
     pub(super) addresses: Vec<IpPrefix>,
     routes: Vec<Route>,
+    /// On the links of the host itself.
+    near: Vec<Prefix>,
     /// Published unless the settings name another: a host's label.
     name: Option<String>,
     /// The node must hear of [`groups`](Network::groups) again.
@@ -64,6 +66,7 @@ impl Network {
             mac,
             addresses: Vec::new(),
             routes: Vec::new(),
+            near: Vec::new(),
             name,
             groups_changed: false,
         })
@@ -105,6 +108,20 @@ impl Network {
         });
         self.host.configure(now.instant, config);
 
+        self.publish_lan();
+        self.configure_names(now, status);
+        self.groups_changed = true;
+    }
+
+    /// Takes over what is on the links of the host. A program's own network is the same: its service is in its namespace,
+    /// or on the networks that it is on.
+    pub(super) fn set_near(&mut self, near: &[Prefix]) {
+        self.near = near.to_vec();
+        self.publish_lan();
+    }
+
+    /// Tells programs which addresses are the LAN's.
+    fn publish_lan(&mut self) {
         let prefix = |&(address, length): &(IpAddr, u8)| Prefix { address, length };
         let own: Vec<Prefix> = self
             .addresses
@@ -115,9 +132,7 @@ impl Network {
         let resolver = (RESOLVER, 32);
         let routes = self.prefixes();
         let routes: Vec<Prefix> = [resolver].iter().chain(&routes).map(prefix).collect();
-        self.broker.set_lan(&own, &routes);
-        self.configure_names(now, status);
-        self.groups_changed = true;
+        self.broker.set_lan(&own, &routes, &self.near);
     }
 
     fn configure_names(&mut self, now: Now, status: &NetworkStatus) {

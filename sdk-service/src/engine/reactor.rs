@@ -41,6 +41,10 @@ pub(crate) enum Kind {
     Datagram = 7,
     /// A program's own UDP socket.
     KernelDatagram = 8,
+    /// A network's streams socket: somebody connects.
+    Streams = 9,
+    /// A connection to it that has not sent its request yet.
+    StreamRequest = 10,
 }
 
 impl Token {
@@ -75,6 +79,8 @@ impl Token {
             6 => Kind::Listener,
             7 => Kind::Datagram,
             8 => Kind::KernelDatagram,
+            9 => Kind::Streams,
+            10 => Kind::StreamRequest,
             _ => return None,
         };
         let key = Key {

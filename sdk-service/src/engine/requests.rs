@@ -129,6 +129,7 @@ impl Engine {
                 &self.socket_directory,
                 &self.poller,
             )?;
+            network.set_near(&self.near);
             if cached.is_some_and(|configuration| !configuration.is_empty()) {
                 network.host.returns();
             }

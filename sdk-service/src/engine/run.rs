@@ -13,6 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use zt_controller::Controller;
 use zt_protocol::node::{Event, Node};
 use zt_protocol::vl1::{LocalSocket, Vl1Event};
+use zt_socket_rpc::Prefix;
 
 use super::clock::{Clock, Now};
 use super::controller::EventStore;
@@ -49,6 +50,8 @@ pub(super) struct Engine {
     pub(super) blacklist: Vec<String>,
     pub(super) local_addresses: Vec<SocketAddr>,
     pub(super) interface_addresses: Vec<IpAddr>,
+    /// The prefixes on the links of this host.
+    pub(super) near: Vec<Prefix>,
     /// The receive window of a flow.
     pub(super) window: usize,
     events: UnboundedSender<EngineEvent>,
@@ -103,6 +106,7 @@ impl Engine {
             blacklist: config.interface_prefix_blacklist,
             local_addresses: Vec::new(),
             interface_addresses: Vec::new(),
+            near: Vec::new(),
             window,
             events,
             commands,

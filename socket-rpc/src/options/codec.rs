@@ -5,7 +5,7 @@ use crate::wire::{Malformed, Reader, Writer};
 
 impl Options {
     /// Bytes of the encoded form.
-    pub(crate) const LEN: usize = 48;
+    pub const LEN: usize = 48;
 
     const fn flags(&self) -> u32 {
         (self.no_delay as u32)
@@ -31,7 +31,8 @@ impl Options {
             | (self.merge as u32) << 20
     }
 
-    pub(crate) fn encode(&self) -> [u8; Self::LEN] {
+    /// The encoded form.
+    pub fn encode(&self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
         let mut out = Writer::new(&mut bytes);
         out.u32(self.flags());
@@ -65,7 +66,10 @@ impl Options {
     }
 
     /// Total: values out of range are kept as they are, for every reader treats them as plain numbers.
-    pub(crate) fn decode(bytes: &[u8; Self::LEN]) -> Result<Self, Malformed> {
+    ///
+    /// # Errors
+    /// None: the length is right.
+    pub fn decode(bytes: &[u8; Self::LEN]) -> Result<Self, Malformed> {
         let mut input = Reader::new(bytes);
         let flags = input.u32()?;
         let bit = |index: u32| flags >> index & 1 == 1;

@@ -4,8 +4,8 @@ use core::net::{IpAddr, Ipv4Addr};
 use core::sync::atomic::Ordering;
 
 use super::{
-    H_COUNTS, H_INTERFACE, H_PREFIXES, H_SEQUENCE, MAX_ADDRESSES, MAX_ROUTES, PREFIX_WORDS, Table,
-    TableWriter, change, consistent, load, store,
+    H_COUNTS, H_INTERFACE, H_NEAR, H_PREFIXES, H_SEQUENCE, MAX_ADDRESSES, MAX_ROUTES, PREFIX_WORDS,
+    Table, TableWriter, change, consistent, load, store,
 };
 use crate::address::Prefix;
 use crate::names::HostName;
@@ -74,9 +74,23 @@ impl Interface {
 }
 
 impl Table<'_> {
-    /// Whether the LAN's routes lead to `address`.
+    /// Whether the LAN's routes lead to `address`: as in the routing table of a host with both networks the longest prefix
+    /// decides, and the LAN's of two that are alike. So a default route of the LAN leaves the container its neighbours.
     pub fn routes_to(&self, address: IpAddr) -> bool {
-        self.any_prefix(|own, prefix| !own && prefix.contains(address))
+        let lan_leads = consistent(&self.0[H_SEQUENCE], || {
+            let (_, routes) = self.counts();
+            let near = self.0[H_NEAR].load(Ordering::Relaxed) as usize;
+            let longest = |from: usize, count: usize| {
+                (from..(from + count).min(MAX_ROUTES))
+                    .filter_map(|index| self.prefix(MAX_ADDRESSES + index))
+                    .filter(|prefix| prefix.contains(address))
+                    .map(|prefix| prefix.length)
+                    .max()
+            };
+            let route = longest(0, routes);
+            route.is_some() && route >= longest(routes, near)
+        });
+        lan_leads.unwrap_or(false)
     }
 
     /// Whether `address` is one of this service's own on the LAN.
@@ -86,13 +100,9 @@ impl Table<'_> {
 
     /// Whether `address` is the broadcast address of one of the LAN's own prefixes.
     pub fn is_broadcast(&self, address: IpAddr) -> bool {
-        self.any_prefix(|own, prefix| match (prefix.address, address) {
+        self.any_prefix(|own, prefix| {
             // RFC 3021: a /31 has no broadcast address.
-            (IpAddr::V4(ours), IpAddr::V4(asked)) if own && prefix.length < 31 => {
-                let host = u32::MAX.checked_shr(prefix.length.into()).unwrap_or(0);
-                asked.to_bits() == ours.to_bits() | host
-            }
-            _ => false,
+            own && prefix.length < 31 && prefix.broadcast().map(IpAddr::V4) == Some(address)
         })
     }
 
@@ -157,16 +167,20 @@ impl Table<'_> {
 
 impl TableWriter<'_> {
     /// Publishes the LAN: the service's own addresses, and every prefix that is reached through the LAN (the managed
-    /// routes, the default route only when the network may set it). What exceeds the room is left out.
-    pub fn set_lan(&mut self, addresses: &[Prefix], routes: &[Prefix]) {
+    /// routes, the default route only when the network may set it); and those on the links of the container's own
+    /// network, which are `near`. What exceeds the room is left out.
+    pub fn set_lan(&mut self, addresses: &[Prefix], routes: &[Prefix], near: &[Prefix]) {
         let own = addresses.len().min(MAX_ADDRESSES);
         let routed = routes.len().min(MAX_ROUTES);
+        let near = near.get(..MAX_ROUTES - routed).unwrap_or(near);
         change(&self.words[H_SEQUENCE], || {
             self.words[H_COUNTS].store(own as u64 | (routed as u64) << 32, Ordering::Relaxed);
+            self.words[H_NEAR].store(near.len() as u64, Ordering::Relaxed);
             let own = addresses.iter().take(MAX_ADDRESSES).enumerate();
             let routes = routes
                 .iter()
                 .take(MAX_ROUTES)
+                .chain(near)
                 .enumerate()
                 .map(|(at, route)| (MAX_ADDRESSES + at, route));
             for (index, prefix) in own.chain(routes) {

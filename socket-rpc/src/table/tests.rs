@@ -95,14 +95,56 @@ fn the_lan_is_what_was_published_last() {
         length: 24,
     };
     assert!(!reader.routes_to("10.147.21.1".parse().unwrap()));
-    table.set_lan(&[lan], &[lan]);
+    table.set_lan(&[lan], &[lan], &[]);
     assert!(reader.routes_to("10.147.21.1".parse().unwrap()));
     assert!(reader.is_own("10.147.21.50".parse().unwrap()));
     assert!(!reader.is_own("10.147.21.1".parse().unwrap()));
-    table.set_lan(&[], &[]);
+    table.set_lan(&[], &[], &[]);
     assert!(!reader.routes_to("10.147.21.1".parse().unwrap()));
-    table.set_lan(&[lan; MAX_ADDRESSES + 1], &[lan; MAX_ROUTES + 1]);
+    table.set_lan(&[lan; MAX_ADDRESSES + 1], &[lan; MAX_ROUTES + 1], &[lan; 2]);
     assert!(reader.routes_to("10.147.21.1".parse().unwrap()));
+}
+
+#[test]
+fn the_longest_prefix_decides_between_the_networks() {
+    let words = memory();
+    let mut table = TableWriter::new(&words, 1);
+    let reader = table.reader();
+    let prefix = |address: &str, length| Prefix {
+        address: address.parse().unwrap(),
+        length,
+    };
+    let routes = [
+        prefix("0.0.0.0", 0),
+        prefix("10.147.21.0", 24),
+        prefix("192.168.0.0", 16),
+        prefix("172.17.5.0", 24),
+    ];
+    let near = [
+        prefix("172.17.0.2", 16),
+        prefix("192.168.7.7", 24),
+        prefix("10.147.21.9", 24),
+        prefix("fe80::1", 64),
+    ];
+    table.set_lan(&[], &routes, &near);
+    for (address, is_lan) in [
+        ("198.51.100.1", true),
+        ("10.147.21.1", true),
+        ("172.17.0.1", false),
+        ("172.17.5.1", true),
+        ("192.168.1.1", true),
+        ("192.168.7.1", false),
+        ("fe80::2", false),
+        ("2001:db8::1", false),
+    ] {
+        assert_eq!(
+            reader.routes_to(address.parse().unwrap()),
+            is_lan,
+            "{address}"
+        );
+    }
+    table.set_lan(&[], &[], &near);
+    assert!(!reader.routes_to("172.17.0.1".parse().unwrap()));
 }
 
 #[test]

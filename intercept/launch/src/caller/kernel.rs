@@ -44,6 +44,11 @@ impl Kernel for Caller<'_> {
         connect_to(path)
     }
 
+    fn connect_to(&self, _: Fd, _: &[u8]) -> Result<(), Errno> {
+        // For what is kept, which nothing is here.
+        Err(Errno(libc::EOPNOTSUPP))
+    }
+
     fn close(&self, fd: Fd) {
         sys::close(fd);
     }
@@ -235,7 +240,11 @@ impl Kernel for Caller<'_> {
         if onto != self.socket() {
             return Err(Errno(libc::EBADF));
         }
-        let (inode, socket) = self.supervisor.own_socket(from)?;
+        let (inode, socket) = match self.supervisor.own_socket(from) {
+            // The program has dissolved a connection.
+            Err(Errno(libc::ENOTCONN)) => self.supervisor.native_socket(from)?,
+            known => known?,
+        };
         if let Some(name) = socket.name.filter(|name| name.kind == Kind::Datagram) {
             return self.replace_by_relay(name, from, close_on_exec);
         }

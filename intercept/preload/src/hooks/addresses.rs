@@ -13,7 +13,7 @@ use crate::process::{Process, program};
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn getsockname(fd: c_int, address: *mut u8, len: *mut u32) -> c_int {
+pub(super) unsafe extern "C" fn getsockname(fd: c_int, address: *mut u8, len: *mut u32) -> c_int {
     if is_active() {
         // SAFETY: the program's promise.
         let answered = unsafe { answer("getsockname", fd, address, len, Program::local_name_of) };
@@ -28,7 +28,7 @@ unsafe extern "C" fn getsockname(fd: c_int, address: *mut u8, len: *mut u32) -> 
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn getpeername(fd: c_int, address: *mut u8, len: *mut u32) -> c_int {
+pub(super) unsafe extern "C" fn getpeername(fd: c_int, address: *mut u8, len: *mut u32) -> c_int {
     if is_active() {
         // SAFETY: the program's promise.
         let answered = unsafe { answer("getpeername", fd, address, len, Program::peer_name_of) };

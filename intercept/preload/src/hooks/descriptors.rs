@@ -1,4 +1,4 @@
-//! `dup`, `dup2`, `dup3`, `fcntl`, `ioctl`: copies of framed descriptors, and the length of the next datagram.
+//! `dup`, `dup2`, `dup3`, `fcntl`, `ioctl`, `sockatmark`: copies of framed descriptors, and the length of the next datagram.
 //!
 //! `fcntl` and `ioctl` are variadic in C. Their optional argument is one word, which the calling conventions of both
 //! architectures pass as any third argument.
@@ -9,17 +9,18 @@ use super::interfaces;
 
 use crate::environment::is_active;
 use crate::next::{self, fail};
-use crate::process::program;
+use crate::process::{program, shared};
 use zt_intercept::Outcome;
 
 const F_DUPFD: c_int = 0;
 const F_DUPFD_CLOEXEC: c_int = 1030;
 const FIONREAD: usize = 0x541b;
+const SIOCATMARK: usize = 0x8905;
 
-/// A successful copy.
-fn copied(from: c_int, to: c_int) -> c_int {
+/// The end of a call that has made a copy.
+pub(super) fn copied(from: c_int, to: c_int) -> c_int {
     if to >= 0 && is_active() {
-        program().datagrams.pass_on(from, to);
+        shared(from, to);
     }
     to
 }
@@ -48,16 +49,20 @@ unsafe extern "C" fn dup3(fd: c_int, onto: c_int, flags: c_int) -> c_int {
     copied(fd, unsafe { next::dup3(fd, onto, flags) })
 }
 
+/// The end of an `fcntl`.
+pub(super) fn controlled(fd: c_int, command: c_int, result: c_int) -> c_int {
+    match command {
+        F_DUPFD | F_DUPFD_CLOEXEC => copied(fd, result),
+        _ => result,
+    }
+}
+
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
     // SAFETY: the program's arguments.
-    let result = unsafe { next::fcntl(fd, command, argument) };
-    if let F_DUPFD | F_DUPFD_CLOEXEC = command {
-        return copied(fd, result);
-    }
-    result
+    controlled(fd, command, unsafe { next::fcntl(fd, command, argument) })
 }
 
 /// # Safety
@@ -65,17 +70,13 @@ unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int {
     // SAFETY: the program's arguments.
-    let result = unsafe { next::fcntl64(fd, command, argument) };
-    if let F_DUPFD | F_DUPFD_CLOEXEC = command {
-        return copied(fd, result);
-    }
-    result
+    controlled(fd, command, unsafe { next::fcntl64(fd, command, argument) })
 }
 
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn ioctl(fd: c_int, request: usize, argument: usize) -> c_int {
+pub(super) unsafe extern "C" fn ioctl(fd: c_int, request: usize, argument: usize) -> c_int {
     if request as u32 as usize == FIONREAD
         && is_active()
         && argument != 0
@@ -108,4 +109,16 @@ unsafe extern "C" fn ioctl(fd: c_int, request: usize, argument: usize) -> c_int 
     }
     // SAFETY: the program's arguments.
     unsafe { next::ioctl(fd, request, argument) }
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sockatmark(fd: c_int) -> c_int {
+    let mut mark: c_int = 0;
+    // SAFETY: a place for an `int`.
+    match unsafe { ioctl(fd, SIOCATMARK, (&raw mut mark).expose_provenance()) } {
+        0 => mark,
+        failed => failed,
+    }
 }

@@ -11,7 +11,12 @@ use crate::process::{RawEpollEvent, program};
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn epoll_ctl(epoll: c_int, operation: c_int, fd: c_int, event: *mut u8) -> c_int {
+pub(super) unsafe extern "C" fn epoll_ctl(
+    epoll: c_int,
+    operation: c_int,
+    fd: c_int,
+    event: *mut u8,
+) -> c_int {
     // SAFETY: the program's arguments.
     let result = unsafe { next::epoll_ctl(epoll, operation, fd, event) };
     if result == 0 && is_active() {

@@ -1,4 +1,4 @@
-//! `read`, `readv`, `recv`, `recvfrom`, `recvmsg`, `recvmmsg`, and the fortified twins.
+//! `read`, `recv`, `recvfrom`, `recvmsg`, and the fortified twins.
 //!
 //! The call is the C library's; only its rare ends are looked at: zero, `ECONNRESET`, a name. A datagram socket of ours
 //! is known beforehand, for there a header has to be taken off.
@@ -9,22 +9,21 @@ use zt_intercept::Errno;
 use zt_socket_rpc::Id;
 use zt_socket_rpc::linux::ECONNRESET;
 
-use super::fortify;
+use super::{fortify, framed};
 use crate::environment::is_active;
 use crate::frame;
-use crate::message::{BatchMessage, IoVec, MOST_MESSAGES, MessageHeader};
+use crate::message::{IoVec, MessageHeader};
 use crate::next::{self, fail};
 use crate::process::program;
 
 const MSG_TRUNC: c_int = 0x20;
-const MSG_DONTWAIT: c_int = 0x40;
+pub(super) const MSG_DONTWAIT: c_int = 0x40;
 const MSG_WAITALL: c_int = 0x100;
-const MSG_WAITFORONE: c_int = 0x10000;
 
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn read(fd: c_int, buffer: *mut u8, count: usize) -> isize {
+pub(super) unsafe extern "C" fn read(fd: c_int, buffer: *mut u8, count: usize) -> isize {
     if let Some(id) = framed(fd) {
         // SAFETY: the program's promise.
         return unsafe { receive_plain(fd, id, buffer, count, 0) };
@@ -60,31 +59,6 @@ unsafe extern "C" fn __read_chk(fd: c_int, buffer: *mut u8, count: usize, size: 
     } else {
         ended(fd, result, count != 0)
     }
-}
-
-/// # Safety
-/// As the C library's.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn readv(fd: c_int, vector: *const u8, count: c_int) -> isize {
-    if let Some(id) = framed(fd) {
-        let mut message = MessageHeader::new(&mut [], core::ptr::null_mut(), 0);
-        message.vector = vector.cast_mut().cast();
-        message.vector_len = usize::try_from(count).unwrap_or(usize::MAX);
-        // SAFETY: the program's promise.
-        return unsafe { frame::receive(fd, id, &mut message, 0) };
-    }
-    if let Some(errno) = refused(fd, 0) {
-        return fail(errno) as isize;
-    }
-    // SAFETY: the program's arguments.
-    let result = unsafe { next::readv(fd, vector, count) };
-    if result > 0 || !is_active() {
-        return result;
-    }
-    let wanted = result < 0
-        // SAFETY: the kernel has read the same array.
-        || unsafe { asks_for_bytes(vector.cast(), usize::try_from(count).unwrap_or(0)) };
-    ended(fd, result, wanted)
 }
 
 /// # Safety
@@ -140,7 +114,7 @@ unsafe extern "C" fn __recv_chk(
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn recvfrom(
+pub(super) unsafe extern "C" fn recvfrom(
     fd: c_int,
     buffer: *mut u8,
     count: usize,
@@ -202,7 +176,7 @@ unsafe extern "C" fn __recvfrom_chk(
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn recvmsg(fd: c_int, message: *mut u8, flags: c_int) -> isize {
+pub(super) unsafe extern "C" fn recvmsg(fd: c_int, message: *mut u8, flags: c_int) -> isize {
     if !is_active() || message.is_null() {
         // SAFETY: the program's arguments.
         return unsafe { next::recvmsg(fd, message, flags) };
@@ -227,51 +201,6 @@ unsafe extern "C" fn recvmsg(fd: c_int, message: *mut u8, flags: c_int) -> isize
     unsafe {
         let wanted = result != 0 || asks_for_bytes((*header).vector, (*header).vector_len);
         named(fd, result, wanted, name, &raw mut (*header).name_len, room)
-    }
-}
-
-/// # Safety
-/// As the C library's.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn recvmmsg(
-    fd: c_int,
-    messages: *mut u8,
-    count: u32,
-    flags: c_int,
-    timeout: *mut u8,
-) -> c_int {
-    let Some(id) = framed(fd).filter(|_| !messages.is_null()) else {
-        // SAFETY: the program's arguments.
-        return unsafe { next::recvmmsg(fd, messages, count, flags, timeout) };
-    };
-    let messages = messages.cast::<BatchMessage>();
-    let mut flags = flags;
-    for index in 0..count.min(MOST_MESSAGES) {
-        // SAFETY: the program's promise: an array of `count` messages.
-        let message = unsafe { &mut *messages.add(index as usize) };
-        // SAFETY: as above.
-        let len = unsafe { frame::receive(fd, id, &mut message.header, flags) };
-        if len < 0 {
-            // What was received counts; the error will come again.
-            return if index == 0 { -1 } else { index as c_int };
-        }
-        message.len = len as u32;
-        // The time-out is only looked at after a datagram, and so hardly ever matters: a batch that has begun takes
-        // what is there.
-        if flags & MSG_WAITFORONE != 0 || !timeout.is_null() {
-            flags |= MSG_DONTWAIT;
-        }
-    }
-    count.min(MOST_MESSAGES) as c_int
-}
-
-/// A receive on a framed descriptor.
-#[inline(always)]
-fn framed(fd: c_int) -> Option<Id> {
-    if is_active() {
-        program().datagram(fd)
-    } else {
-        None
     }
 }
 
@@ -313,7 +242,7 @@ unsafe fn receive_named(
 }
 
 /// The end of a receive that returned zero or failed.
-fn ended(fd: c_int, result: isize, wanted: bool) -> isize {
+pub(super) fn ended(fd: c_int, result: isize, wanted: bool) -> isize {
     if result == 0 && wanted {
         if let Some(errno) = program().after_end_of_file(fd) {
             return fail(errno) as isize;
@@ -340,7 +269,7 @@ unsafe fn named(
         // SAFETY: the caller's promise.
         unsafe {
             let written = core::slice::from_raw_parts_mut(address, room.min(*len) as usize);
-            if program().strip_name(written) {
+            if program().strip_name(fd, written) {
                 *len = 0;
             }
         }
@@ -394,7 +323,7 @@ fn discard(fd: c_int, count: usize, flags: c_int) -> isize {
 
 /// A receive that must not be made.
 #[inline(always)]
-fn refused(fd: c_int, flags: c_int) -> Option<Errno> {
+pub(super) fn refused(fd: c_int, flags: c_int) -> Option<Errno> {
     if is_active() {
         program().refuses_receive(fd, flags)
     } else {
@@ -406,7 +335,7 @@ fn refused(fd: c_int, flags: c_int) -> Option<Errno> {
 ///
 /// # Safety
 /// The kernel has accepted the same array.
-unsafe fn asks_for_bytes(vector: *const IoVec, count: usize) -> bool {
+pub(super) unsafe fn asks_for_bytes(vector: *const IoVec, count: usize) -> bool {
     // SAFETY: the caller's promise.
     (0..count).any(|index| unsafe { (*vector.add(index)).len != 0 })
 }

@@ -1,4 +1,4 @@
-//! `write`, `writev`, `send`, `sendto`, `sendmsg`, `sendmmsg`: a destination on a TCP socket, and datagrams.
+//! `write`, `send`, `sendto`, `sendmsg`: a destination on a TCP socket, and datagrams.
 //!
 //! A stream is the kernel's own; only a destination is looked at. A datagram socket of ours is known beforehand, for
 //! there a header has to be put in front; and a UDP socket becomes one of ours when its destination is on the LAN.
@@ -10,11 +10,11 @@ use zt_intercept::{Errno, Outcome};
 use zt_socket_rpc::Id;
 use zt_socket_rpc::linux::EPIPE;
 
-use super::input;
+use super::{framed, input};
 use crate::environment::is_active;
 use crate::frame;
 use crate::log;
-use crate::message::{BatchMessage, IoVec, MOST_MESSAGES, MessageHeader};
+use crate::message::{IoVec, MessageHeader};
 use crate::next::{self, fail};
 use crate::process::program;
 
@@ -23,7 +23,7 @@ const MSG_OOB: c_int = 1;
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sendto(
+pub(super) unsafe extern "C" fn sendto(
     fd: c_int,
     buffer: *const u8,
     count: usize,
@@ -91,7 +91,7 @@ unsafe extern "C" fn sendto(
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sendmsg(fd: c_int, message: *const u8, flags: c_int) -> isize {
+pub(super) unsafe extern "C" fn sendmsg(fd: c_int, message: *const u8, flags: c_int) -> isize {
     let header = message.cast::<MessageHeader>();
     if !is_active() || message.is_null() {
         // SAFETY: the program's arguments.
@@ -133,69 +133,7 @@ unsafe extern "C" fn sendmsg(fd: c_int, message: *const u8, flags: c_int) -> isi
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sendmmsg(fd: c_int, messages: *mut u8, count: u32, flags: c_int) -> c_int {
-    if !is_active() || messages.is_null() {
-        // SAFETY: the program's arguments.
-        return unsafe { next::sendmmsg(fd, messages, count, flags) };
-    }
-    let batch = messages.cast::<BatchMessage>();
-    let count = count.min(MOST_MESSAGES);
-    for index in 0..count {
-        // SAFETY: the program's promise: an array of `count` messages.
-        let message = unsafe { &mut *batch.add(index as usize) };
-        let (name, name_len) = (message.header.name, message.header.name_len);
-        // SAFETY: as above.
-        let sent = match program().sender(fd, unsafe { input(name, name_len) }) {
-            // SAFETY: as above.
-            Outcome::Done(id) => unsafe { frame::send(fd, id, &message.header, flags) },
-            Outcome::Fail(errno) => fail(errno) as isize,
-            // The kernel's own so far: it sends this one and what follows up to the first that is not its own.
-            Outcome::PassThrough(_) => {
-                // SAFETY: the rest of the program's array.
-                unsafe {
-                    let own = kernels_own(batch.add(index as usize), count - index);
-                    let sent = next::sendmmsg(fd, batch.add(index as usize).cast(), own, flags);
-                    return if sent >= 0 {
-                        sent + index as c_int
-                    } else if index > 0 {
-                        index as c_int
-                    } else {
-                        sent
-                    };
-                }
-            }
-        };
-        if sent < 0 {
-            // What was sent counts.
-            return if index == 0 { -1 } else { index as c_int };
-        }
-        message.len = sent as u32;
-    }
-    count as c_int
-}
-
-/// How many messages from the first on are for the kernel's own network.
-///
-/// # Safety
-/// An array of `count` messages, of which the first is the kernel's.
-unsafe fn kernels_own(batch: *const BatchMessage, count: u32) -> u32 {
-    for index in 1..count {
-        // SAFETY: the caller's promise.
-        let to = unsafe {
-            let header = &(*batch.add(index as usize)).header;
-            input(header.name, header.name_len)
-        };
-        if to.is_some_and(|to| program().is_for_lan(to)) {
-            return index;
-        }
-    }
-    count
-}
-
-/// # Safety
-/// As the C library's.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn write(fd: c_int, buffer: *const u8, count: usize) -> isize {
+pub(super) unsafe extern "C" fn write(fd: c_int, buffer: *const u8, count: usize) -> isize {
     match framed(fd) {
         // SAFETY: the program's promise.
         Some(id) => unsafe { send_plain(fd, id, buffer, count, 0) },
@@ -219,25 +157,10 @@ unsafe extern "C" fn send(fd: c_int, buffer: *const u8, count: usize, flags: c_i
     }
 }
 
-/// # Safety
-/// As the C library's.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn writev(fd: c_int, vector: *const u8, count: c_int) -> isize {
-    let Some(id) = framed(fd) else {
-        // SAFETY: the program's arguments.
-        return ended(fd, unsafe { next::writev(fd, vector, count) });
-    };
-    let mut message = MessageHeader::new(&mut [], core::ptr::null_mut(), 0);
-    message.vector = vector.cast_mut().cast();
-    message.vector_len = usize::try_from(count).unwrap_or(usize::MAX);
-    // SAFETY: the program's promise.
-    unsafe { frame::send(fd, id, &message, 0) }
-}
-
 /// The flags of a send on a stream of ours: urgent bytes are bytes like others on the LAN, which a Unix socket would
 /// set apart.
 #[inline(always)]
-fn without_urgency(fd: c_int, flags: c_int) -> c_int {
+pub(super) fn without_urgency(fd: c_int, flags: c_int) -> c_int {
     if flags & MSG_OOB != 0 && is_active() && program().is_stream(fd) {
         flags & !MSG_OOB
     } else {
@@ -247,21 +170,11 @@ fn without_urgency(fd: c_int, flags: c_int) -> c_int {
 
 /// The end of a send on what may be a stream of ours.
 #[inline(always)]
-fn ended(fd: c_int, result: isize) -> isize {
+pub(super) fn ended(fd: c_int, result: isize) -> isize {
     if result < 0 && is_active() && next::errno() == Errno(EPIPE) {
         return fail(program().after_broken_pipe(fd)) as isize;
     }
     result
-}
-
-/// A send on a framed descriptor.
-#[inline(always)]
-fn framed(fd: c_int) -> Option<Id> {
-    if is_active() {
-        program().datagram(fd)
-    } else {
-        None
-    }
 }
 
 /// # Safety

@@ -1,25 +1,25 @@
-//! `socket` for `ping`, `connect`, `bind`, `listen`, `accept`, `accept4`.
+//! `socket`, `connect`, `bind`, `listen`, `accept`, `accept4`.
 
 use core::ffi::c_int;
 
 use zt_intercept::{Errno, Kernel, Outcome};
 use zt_socket_rpc::linux::{
-    AF_INET, AF_INET6, EACCES, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_UDP, SOCK_CLOEXEC, SOCK_DGRAM,
-    SOCK_NONBLOCK,
+    AF_INET, AF_INET6, EACCES, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP,
+    SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM,
 };
 
 use super::{input, put_address};
 use crate::environment::is_active;
 use crate::log;
 use crate::next::{self, fail};
-use crate::process::{Process, program};
+use crate::process::{Process, made, program};
 
-/// A user whom the kernel refuses an ICMP socket may still ping the LAN.
+/// A socket of the kernel. A user whom it refuses an ICMP socket may still ping the LAN.
 ///
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn socket(domain: c_int, of_type: c_int, protocol: c_int) -> c_int {
+pub(super) unsafe extern "C" fn socket(domain: c_int, of_type: c_int, protocol: c_int) -> c_int {
     // SAFETY: no pointers.
     let fd = unsafe { next::socket(domain, of_type, protocol) };
     let is_echo = matches!(
@@ -27,6 +27,12 @@ unsafe extern "C" fn socket(domain: c_int, of_type: c_int, protocol: c_int) -> c
         (AF_INET, IPPROTO_ICMP) | (AF_INET6, IPPROTO_ICMPV6)
     );
     let kind = of_type & !(SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if is_active() {
+        let is_tcp = matches!(domain as u16, AF_INET | AF_INET6)
+            && kind == SOCK_STREAM
+            && matches!(protocol, 0 | IPPROTO_TCP);
+        made(fd, is_tcp);
+    }
     if fd >= 0 || !is_echo || kind != SOCK_DGRAM || !is_active() {
         return fd;
     }
@@ -51,7 +57,7 @@ unsafe extern "C" fn socket(domain: c_int, of_type: c_int, protocol: c_int) -> c
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn connect(fd: c_int, address: *const u8, len: u32) -> c_int {
+pub(super) unsafe extern "C" fn connect(fd: c_int, address: *const u8, len: u32) -> c_int {
     if is_active()
         // SAFETY: the program's promise.
         && let Some(to) = unsafe { input(address, len) }
@@ -69,7 +75,7 @@ unsafe extern "C" fn connect(fd: c_int, address: *const u8, len: u32) -> c_int {
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn bind(fd: c_int, address: *const u8, len: u32) -> c_int {
+pub(super) unsafe extern "C" fn bind(fd: c_int, address: *const u8, len: u32) -> c_int {
     if is_active()
         // SAFETY: the program's promise.
         && let Some(at) = unsafe { input(address, len) }
@@ -87,7 +93,7 @@ unsafe extern "C" fn bind(fd: c_int, address: *const u8, len: u32) -> c_int {
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn listen(fd: c_int, backlog: c_int) -> c_int {
+pub(super) unsafe extern "C" fn listen(fd: c_int, backlog: c_int) -> c_int {
     if is_active() {
         match log::outcome("listen", fd, program().listen(fd, backlog)) {
             Outcome::Done(value) => return value,
@@ -102,7 +108,7 @@ unsafe extern "C" fn listen(fd: c_int, backlog: c_int) -> c_int {
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn accept(fd: c_int, address: *mut u8, len: *mut u32) -> c_int {
+pub(super) unsafe extern "C" fn accept(fd: c_int, address: *mut u8, len: *mut u32) -> c_int {
     if is_active() {
         // SAFETY: the program's promise.
         if let Some(value) = unsafe { accept_own(fd, address, len, 0) } {
@@ -116,7 +122,12 @@ unsafe extern "C" fn accept(fd: c_int, address: *mut u8, len: *mut u32) -> c_int
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn accept4(fd: c_int, address: *mut u8, len: *mut u32, flags: c_int) -> c_int {
+pub(super) unsafe extern "C" fn accept4(
+    fd: c_int,
+    address: *mut u8,
+    len: *mut u32,
+    flags: c_int,
+) -> c_int {
     if is_active() {
         // SAFETY: the program's promise.
         if let Some(value) = unsafe { accept_own(fd, address, len, flags) } {

@@ -80,7 +80,7 @@ impl Simulated {
             address: "10.77.0.1".parse().unwrap(),
             length: 24,
         };
-        TableWriter::new(&table, 1).set_lan(&[lan], &[lan]);
+        TableWriter::new(&table, 1).set_lan(&[lan], &[lan], &[]);
         let kernel = Self {
             open: RefCell::default(),
             requests: RefCell::default(),
@@ -123,7 +123,7 @@ impl Simulated {
             length: 24,
         };
         let mut writer = TableWriter::new(&self.table, 1);
-        writer.set_lan(&[lan], &[lan]);
+        writer.set_lan(&[lan], &[lan], &[]);
         writer.insert(name.id.tag(), entry).unwrap();
     }
 
@@ -218,8 +218,18 @@ impl Kernel for Simulated {
         Ok((a, b))
     }
 
-    fn socket(&self, _: i32, _: i32, _: i32) -> Result<Fd, Errno> {
-        unreachable!("no operation makes kernel sockets")
+    fn socket(&self, domain: i32, kind: i32, _: i32) -> Result<Fd, Errno> {
+        assert_eq!(
+            domain,
+            i32::from(AF_UNIX),
+            "no operation makes kernel sockets"
+        );
+        self.falter()?;
+        Ok(self.add(Socket::Pair {
+            kind,
+            name: Vec::new(),
+            peer: Vec::new(),
+        }))
     }
 
     fn connect_path(&self, path: &[u8]) -> Result<Fd, Errno> {
@@ -232,6 +242,11 @@ impl Kernel for Simulated {
             reply: Vec::new(),
             attached: Vec::new(),
         }))
+    }
+
+    fn connect_to(&self, _: Fd, _: &[u8]) -> Result<(), Errno> {
+        // A service without a streams socket.
+        Err(Errno(ECONNREFUSED))
     }
 
     fn close(&self, fd: Fd) {

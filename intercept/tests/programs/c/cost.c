@@ -17,6 +17,7 @@
 #include <sys/ioctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -38,6 +39,7 @@ static char byte[4096];
 static int connected, peer, listener, local, other, file, in, out, poller, one = 1;
 static struct iovec vector = {byte, 1};
 static struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+static struct mmsghdr batch = {.msg_hdr = {.msg_iov = &vector, .msg_iovlen = 1}};
 static struct sockaddr_storage address;
 static socklen_t length;
 static struct epoll_event event = {.events = EPOLLIN};
@@ -48,6 +50,9 @@ static struct epoll_event event = {.events = EPOLLIN};
     DO("recvfrom", recvfrom(connected, byte, 1, 0, NULL, NULL)) \
     DO("recvmsg", recvmsg(connected, &message, 0)) \
     DO("readv", readv(connected, &vector, 1)) \
+    DO("recvfrom by its number", syscall(SYS_recvfrom, connected, byte, 1L, 0L, NULL, NULL)) \
+    DO("recvmmsg", recvmmsg(connected, &batch, 1, 0, NULL)) \
+    DO("preadv2 by its number", syscall(SYS_preadv2, connected, &vector, 1L, -1L, -1L, 0L)) \
     DO("recv of nothing", recv(connected, byte, 1, MSG_DONTWAIT)) \
     DO("write to a connection", write(connected, byte, 1)) \
     DO("send", send(connected, byte, 1, 0)) \
@@ -72,6 +77,7 @@ static struct epoll_event event = {.events = EPOLLIN};
     DO("fcntl", fcntl(connected, F_GETFL)) \
     DO("ioctl", ioctl(connected, FIONREAD, byte)) \
     DO("dup2", dup2(connected, 99)) \
+    DO("getppid by its number", syscall(SYS_getppid)) \
     DO("epoll_ctl", epoll_ctl(poller, EPOLL_CTL_MOD, connected, &event))
 
 static void quit(const char *what) {
@@ -96,7 +102,7 @@ static void prepare(void) {
     poller = epoll_create1(0);
     if (file < 0 || epoll_ctl(poller, EPOLL_CTL_ADD, connected, &event)) quit("file or epoll");
     /* Exactly what the receives above take, twice each. */
-    if (write(peer, byte, 10) != 10 || write(other, byte, 2) != 2 || write(out, byte, 2) != 2) quit("write");
+    if (write(peer, byte, 16) != 16 || write(other, byte, 2) != 2 || write(out, byte, 2) != 2) quit("write");
 }
 
 static void child(void) {

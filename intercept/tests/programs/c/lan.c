@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -22,7 +23,7 @@ static const char *error_name(int error) {
     switch (error) {
 #define E(e) case e: return #e;
         E(EAGAIN) E(EINPROGRESS) E(EALREADY) E(ENOTCONN) E(ECONNREFUSED) E(EHOSTUNREACH) E(ENETUNREACH) E(EINTR)
-        E(EINVAL) E(EADDRINUSE) E(EADDRNOTAVAIL) E(EACCES) E(ETIMEDOUT) E(ECONNRESET)
+        E(EINVAL) E(EADDRINUSE) E(EADDRNOTAVAIL) E(EACCES) E(ENOSYS) E(ETIMEDOUT) E(ECONNRESET)
     }
     snprintf(number, sizeof number, "%d", error);
     return number;
@@ -225,9 +226,31 @@ int main(void) {
     say("from loopback to the LAN", try_connect(fd, "10.77.0.98", 80) < 0);
     close(fd);
 
+    /* Bound to the LAN's interface: there, and nowhere else. */
+    l = socket(AF_INET, SOCK_STREAM, 0);
+    say("bound to the LAN", setsockopt(l, SOL_SOCKET, SO_BINDTODEVICE, "zttest", 6));
+    any = at("0.0.0.0", 0);
+    bind(l, (void *)&any, sizeof any);
+    listen(l, 5);
+    len = sizeof any;
+    getsockname(l, (void *)&any, &len);
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    say("its port on loopback", try_connect(fd, "127.0.0.1", ntohs(any.sin_port)));
+    say("its port on the LAN", try_connect(fd, "10.77.0.1", ntohs(any.sin_port)));
+    close(fd), close(l);
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "zttest", 6);
+    say("from the LAN to loopback", try_connect(fd, "127.0.0.1", 1));
+    say("from the LAN to elsewhere", try_connect(fd, "192.0.2.1", 1));
+    say("to the LAN", try_connect(fd, "10.77.0.98", 80));
+    close(fd);
+
     /* Cancelling a blocking connect, and no descriptor left over (the control connection may be). */
     fd = socket(AF_INET, SOCK_STREAM, 0);
     cancel("connect", blocked_connect, &fd);
     close(fd);
+
+    /* Rings would go round the library. */
+    say("io_uring_setup", syscall(425, 8, NULL));
     return 0;
 }

@@ -43,11 +43,11 @@ impl Rig {
             address: OURS.parse().unwrap(),
             length: 24,
         };
-        rig.broker.set_lan(&[lan], &[lan]);
+        rig.broker.set_lan(&[lan], &[lan], &[]);
         rig
     }
 
-    fn open(
+    pub(super) fn open(
         &mut self,
         local: SocketAddr,
         remote: Option<SocketAddr>,

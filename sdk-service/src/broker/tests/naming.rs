@@ -1,6 +1,6 @@
 //! Programs that ask for names.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 
 use zt_netstack::names::{Asked, Data, Flags, GROUPS, Message, PORT, RESOLVER, Record};
 use zt_netstack::{SendOptions, Sharing, Taken, UdpId};
@@ -253,4 +253,44 @@ fn a_program_that_makes_dns_messages_itself_is_answered() {
     send(&socket, (RESOLVER, 53).into(), b"not a question");
     named.rig.settle();
     assert!(receive(&socket).is_none());
+}
+
+#[test]
+fn a_question_for_a_name_server_is_answered_in_its_place_if_it_is_about_the_lan() {
+    let server = at("127.0.0.1", 53);
+    // Connected, and not.
+    for remote in [Some(server), None] {
+        let mut named = Named::new(Some("web"));
+        named.pass(Duration::from_secs(3));
+        let kernel = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let opened = named.rig.open(at("0.0.0.0", 0), remote, Some(&kernel));
+        let (socket, _) = opened.unwrap();
+        let ask = |named: &mut Named, name: &str| {
+            let question = Message {
+                id: 77,
+                flags: Flags(0x0100),
+                questions: vec![Asked {
+                    name: name.parse().unwrap(),
+                    kind: 1,
+                    unicast: false,
+                }],
+                ..Message::default()
+            };
+            send(&socket, server, &question.to_bytes());
+            named.rig.settle();
+        };
+        let by_own_network = |named: &Named| {
+            let counters = named.rig.broker.counters();
+            counters.iter().find(|c| c.0 == "datagrams_out_native")
+        };
+        ask(&mut named, "web.local");
+        let (header, payload) = receive(&socket).expect("an answer");
+        assert_eq!(header.peer, Some(server));
+        let answer = Message::parse(&payload).unwrap();
+        assert_eq!(answer.id, 77);
+        assert_eq!(answer.answers[0].data, Data::A(OURS.parse().unwrap()));
+        assert_eq!(by_own_network(&named), Some(("datagrams_out_native", 0)));
+        ask(&mut named, "www.example");
+        assert_eq!(by_own_network(&named), Some(("datagrams_out_native", 1)));
+    }
 }

@@ -12,9 +12,11 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 use zt_socket_rpc::{
-    Accepted, Bind, Connect, Family, Id, Kind, Listen, MAX_MESSAGE, Name, OpenDatagram, Options,
-    Reply, Request,
+    Accepted, Bind, CONNECT_LEN, Connect, Family, Id, Kind, Listen, MAX_MESSAGE, Name,
+    OpenDatagram, Options, Reply, Request,
 };
+
+const STRAIGHT_PLUG: usize = 5000;
 
 /// A program that was told where the network's socket is.
 #[derive(Clone)]
@@ -81,6 +83,41 @@ impl Program {
     /// The same with its own half attached too, as for an address of the service's own.
     pub(crate) fn connect_here(&self, remote: SocketAddr, wait: bool) -> (Connection, OwnedFd) {
         self.connect_with(remote, wait, Options::default(), true)
+    }
+
+    /// Begins to connect by the streams socket, with as much of request and plug as `cut` leaves.
+    pub(crate) fn connect_straight(&self, remote: SocketAddr, name: Id, cut: usize) -> Connection {
+        let stream = self.dial_streams(name);
+        let id = name;
+        let request = Request::Connect(Connect {
+            id,
+            remote,
+            local: None,
+            family: Family::V4,
+            wait: false,
+            plug: STRAIGHT_PLUG as u32,
+            options: Options::default(),
+        });
+        let mut bytes = [0; MAX_MESSAGE];
+        let length = request.emit(&mut bytes);
+        assert_eq!(length, CONNECT_LEN, "what the service reads");
+        let mut piece = bytes[..length].to_vec();
+        piece.resize(length + STRAIGHT_PLUG, 0);
+        piece.truncate(piece.len() - cut);
+        send(&stream, &piece, &[]);
+        let stream = UnixStream::from(stream);
+        Connection { stream, id }
+    }
+
+    /// A connection to the streams socket that has said nothing yet.
+    pub(crate) fn dial_streams(&self, name: Id) -> OwnedFd {
+        let flags = SocketFlags::CLOEXEC;
+        let kind = SocketType::STREAM;
+        let fd = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None).unwrap();
+        bind_name(&fd, Kind::Stream, name);
+        let path = super::super::streams_path(&self.socket);
+        rustix::net::connect(&fd, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        fd
     }
 
     fn connect_with(
@@ -222,10 +259,14 @@ pub(crate) fn reply(control: &OwnedFd) -> Option<Result<(Reply, Vec<OwnedFd>), (
 pub(crate) fn named_pair(kind: SocketType, name: Kind, id: Id) -> (OwnedFd, OwnedFd) {
     let (ours, theirs) =
         rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
-    let path = Name { kind: name, id }.to_path();
-    let address = SocketAddrUnix::new_abstract_name(&path[1..]).unwrap();
-    rustix::net::bind(&theirs, &address).unwrap();
+    bind_name(&theirs, name, id);
     (ours, theirs)
+}
+
+fn bind_name(fd: &OwnedFd, kind: Kind, id: Id) {
+    let path = Name { kind, id }.to_path();
+    let address = SocketAddrUnix::new_abstract_name(&path[1..]).unwrap();
+    rustix::net::bind(fd, &address).unwrap();
 }
 
 pub(crate) fn fresh_id() -> Id {

@@ -312,3 +312,26 @@ CASE(sockets_that_cannot_be_made) {
     int pair[2];
     SAY("a pair", socketpair(family, SOCK_STREAM, 0, pair));
 }
+
+#ifdef __GLIBC__
+CASE(bind_to_a_reserved_port) {
+    int fd = tcp(0);
+    if (family == AF_INET6) {
+        /* It knows addresses of the other family only. */
+        struct sockaddr_in6 wrong = {.sin6_family = AF_INET6};
+        SAY("bindresvport", bindresvport(fd, (void *)&wrong));
+        return;
+    }
+    SAY("bindresvport", bindresvport(fd, NULL));
+    int port = port_at(fd);
+    line("reserved: %d", port >= 512 && port < 1024);
+    struct address to = there(peer_listens(5)), own = here(0);
+    SAY("connect", connect(fd, SA(to)));
+    SAY("accepted", peer("accept 0 1") >= 0);
+    line("kept: %d", port_at(fd) == port);
+    int other = tcp(0);
+    SAY("bindresvport to this side", bindresvport(other, (void *)&own.storage));
+    line("told: %d", port_at(other) == port_of(own));
+    SAY("bound already", bindresvport(other, NULL));
+}
+#endif

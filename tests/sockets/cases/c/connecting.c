@@ -204,7 +204,6 @@ CASE(connect_unspecified_disconnects) {
     int fd = dial();
     SAY("AF_UNSPEC", connect(fd, &none, sizeof none));
     SAY("peer", getpeername(fd, (void *)&(struct address){.len = 0}, &(socklen_t){0}));
-    SAY("send", send(fd, "x", 1, MSG_NOSIGNAL));
     /* A disconnect is a reset to the other end. */
     peer("wait 1 %d", POLLIN);
     SAY("the other end", peer("recv 1 10 %d", MSG_DONTWAIT));
@@ -214,6 +213,34 @@ CASE(connect_unspecified_disconnects) {
     SAY("accepted", peer("accept 0 2") >= 0);
     SAY("sent", send(fd, "again", 5, 0));
     SAY("received", peer("recv 2 5 %d", MSG_WAITALL));
+}
+
+CASE(connect_unspecified_leaves_an_error) {
+    struct sockaddr none = {.sa_family = AF_UNSPEC};
+    int fd = dial();
+    SAY("AF_UNSPEC", connect(fd, &none, sizeof none));
+    SAY("send", send(fd, "x", 1, MSG_NOSIGNAL));
+    SAY("send", send(fd, "x", 1, MSG_NOSIGNAL));
+}
+
+CASE(connect_unspecified_keeps_options) {
+    struct sockaddr none = {.sa_family = AF_UNSPEC};
+    int fd = dial();
+    set(fd, SOL_TCP, TCP_NODELAY, 1);
+    set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set(fd, SOL_TCP, TCP_KEEPIDLE, 77);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    SAY("AF_UNSPEC", connect(fd, &none, sizeof none));
+    line("options: %d %d %d", option(fd, SOL_TCP, TCP_NODELAY), option(fd, SOL_SOCKET, SO_KEEPALIVE),
+         option(fd, SOL_TCP, TCP_KEEPIDLE));
+    line("flags: %x %d", fcntl(fd, F_GETFL) & O_NONBLOCK, fcntl(fd, F_GETFD));
+    struct address a = any(0);
+    SAY("bind", bind(fd, SA(a)));
+    SAY("listen", listen(fd, 5));
+    SAY("the peer connects", peer_dials(fd));
+    wait_for(fd, POLLIN);
+    ok("accept", accept(fd, NULL, NULL));
 }
 
 CASE(connect_on_a_listener) {

@@ -1,5 +1,7 @@
 /* Socket options: set before and after the decision, read back, and refused with the same errno. */
 #include "suite.h"
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netinet/ip.h>
 
 static void get(int fd, const char *label, int level, int name_) {
@@ -323,6 +325,65 @@ CASE(options_bind_to_device) {
     len = sizeof text;
     SAY("get", getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, text, &len));
     line("%u", len);
+}
+
+/* The interface that has this side's address. */
+static const char *device(void) {
+    static char found[IF_NAMESIZE] = "none";
+    struct address own = here(0);
+    struct ifaddrs *list = NULL;
+    if (getifaddrs(&list) < 0) return found;
+    for (struct ifaddrs *one = list; one; one = one->ifa_next) {
+        if (!one->ifa_addr || one->ifa_addr->sa_family != family) continue;
+        int match = family == AF_INET6 ? !memcmp(&((struct sockaddr_in6 *)one->ifa_addr)->sin6_addr,
+                                                 &((struct sockaddr_in6 *)&own.storage)->sin6_addr, 16)
+                                       : !memcmp(&((struct sockaddr_in *)one->ifa_addr)->sin_addr,
+                                                 &((struct sockaddr_in *)&own.storage)->sin_addr, 4);
+        if (match) snprintf(found, sizeof found, "%s", one->ifa_name);
+    }
+    freeifaddrs(list);
+    return found;
+}
+
+static int bound_to_device(int fd) {
+    const char *name = device();
+    SAY("SO_BINDTODEVICE", setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, strlen(name) + 1));
+    return fd;
+}
+
+CASE(options_bind_to_this_device) {
+    struct address to = there(peer_listens(5)), a = any(0);
+    int fd = bound_to_device(tcp(0));
+    SAY("connect", connect(fd, SA(to)));
+    SAY("accepted", peer("accept 0 1") >= 0);
+    SAY("once more", setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device(), strlen(device())));
+    fd = bound_to_device(tcp(0));
+    SAY("bind", bind(fd, SA(a)));
+    SAY("listen", listen(fd, 5));
+    SAY("the peer connects", peer_dials(fd));
+    ok("accept", accept(fd, NULL, NULL));
+    fd = bound_to_device(tcp(0));
+    SAY("listen without an address", listen(fd, 5));
+    SAY("the peer connects", peer_dials(fd));
+    ok("accept", accept(fd, NULL, NULL));
+    fd = bound_to_device(tcp(0));
+    SAY("bound to none again", setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "", 1));
+    SAY("connect", connect(fd, SA(to)));
+}
+
+CASE(options_bind_udp_to_this_device) {
+    peer("udp 2");
+    struct address to = there(peer("bind 2 0"));
+    int fd = bound_to_device(udp(0));
+    SAY("send", sendto(fd, "ping", 4, 0, SA(to)));
+    SAY("the peer reads", peer("recv 2 64"));
+    struct address a = any(0);
+    fd = bound_to_device(udp(0));
+    SAY("bind", bind(fd, SA(a)));
+    SAY("the peer sends", peer("sendto 2 %d %s ping", port_at(fd), own_ip));
+    wait_for(fd, POLLIN);
+    char text[8];
+    SAY("recv", recv(fd, text, 8, MSG_DONTWAIT));
 }
 
 CASE(options_fast_open_hints) {

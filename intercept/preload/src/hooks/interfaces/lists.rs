@@ -7,7 +7,7 @@ use core::ffi::{CStr, c_char, c_int, c_void};
 use core::net::IpAddr;
 use core::ptr;
 
-use zt_intercept::interface::{LanInterface, broadcast, netmask};
+use zt_intercept::interface::LanInterface;
 use zt_socket_rpc::linux::{AF_INET, AF_INET6};
 
 use super::block::{self, Block};
@@ -83,8 +83,10 @@ fn nodes(lan: &LanInterface) -> *mut IfAddrs {
             };
             *first.add(at) = IfAddrs {
                 address: keep(prefix.address),
-                netmask: keep(netmask(prefix)),
-                broadcast: broadcast(prefix).map_or(ptr::null_mut(), |ip| keep(ip.into())),
+                netmask: keep(prefix.netmask()),
+                broadcast: prefix
+                    .broadcast()
+                    .map_or(ptr::null_mut(), |ip| keep(ip.into())),
                 ..node(next)
             };
         }

@@ -4,7 +4,7 @@ use core::ffi::{CStr, c_int};
 use core::ptr;
 
 use zt_intercept::Errno;
-use zt_intercept::interface::{LanInterface, broadcast, netmask};
+use zt_intercept::interface::LanInterface;
 use zt_socket_rpc::Prefix;
 use zt_socket_rpc::linux::{AF_INET, EADDRNOTAVAIL};
 
@@ -80,11 +80,15 @@ pub(in crate::hooks) fn ioctl(fd: c_int, request: usize, argument: usize) -> Opt
             SIOCGIFADDR => put_address(lan.first_v4().and_then(v4)),
             SIOCGIFNETMASK => put_address(lan.first_v4().and_then(|prefix| {
                 v4(Prefix {
-                    address: netmask(prefix),
+                    address: prefix.netmask(),
                     ..prefix
                 })
             })),
-            SIOCGIFBRDADDR => put_address(lan.first_v4().and_then(broadcast).map(|ip| ip.octets())),
+            SIOCGIFBRDADDR => put_address(
+                lan.first_v4()
+                    .and_then(|prefix| prefix.broadcast())
+                    .map(|ip| ip.octets()),
+            ),
             SIOCGIFMETRIC => put(&0_u32.to_ne_bytes()),
             SIOCGIFMTU => put(&lan.mtu().to_ne_bytes()),
             SIOCGIFINDEX => put(&LanInterface::INDEX.to_ne_bytes()),

@@ -227,28 +227,53 @@ unsafe fn given(
     }
 }
 
+/// An entry in the place that all calls without a buffer share.
+///
 /// # Safety
-/// As the C library's.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn gethostbyname(name: *const c_char) -> *mut HostEnt {
+/// As [`by_name`].
+unsafe fn shown_by_name(
+    name: *const c_char,
+    family: c_int,
+    otherwise: impl FnOnce() -> *mut HostEnt,
+) -> *mut HostEnt {
     let place = Place::fixed();
-    // SAFETY: the program's arguments.
+    // SAFETY: the caller's promise.
+    let answered = unsafe { by_name(name, family, &place) };
+    shown(&answered, &place).unwrap_or_else(otherwise)
+}
+
+/// An entry in the program's place.
+///
+/// # Safety
+/// As [`by_name`] and [`given`].
+unsafe fn given_by_name(
+    name: *const c_char,
+    family: c_int,
+    place: &Place,
+    (found, error): (*mut *mut HostEnt, *mut c_int),
+    otherwise: impl FnOnce() -> c_int,
+) -> c_int {
+    // SAFETY: the caller's promise.
     unsafe {
-        let answered = by_name(name, c_int::from(AF_INET), &place);
-        shown(&answered, &place).unwrap_or_else(|| libc::gethostbyname(name))
+        let answered = by_name(name, family, place);
+        given(&answered, place, found, error).unwrap_or_else(otherwise)
     }
 }
 
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn gethostbyname2(name: *const c_char, family: c_int) -> *mut HostEnt {
-    let place = Place::fixed();
+unsafe extern "C" fn gethostbyname(name: *const c_char) -> *mut HostEnt {
     // SAFETY: the program's arguments.
-    unsafe {
-        let answered = by_name(name, family, &place);
-        shown(&answered, &place).unwrap_or_else(|| libc::gethostbyname2(name, family))
-    }
+    unsafe { shown_by_name(name, AF_INET.into(), || libc::gethostbyname(name)) }
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn gethostbyname2(name: *const c_char, family: c_int) -> *mut HostEnt {
+    // SAFETY: the program's arguments.
+    unsafe { shown_by_name(name, family, || libc::gethostbyname2(name, family)) }
 }
 
 /// # Safety
@@ -265,9 +290,9 @@ unsafe extern "C" fn gethostbyname_r(
     let place = Place { entry, buffer, len };
     // SAFETY: the program's arguments.
     unsafe {
-        let answered = by_name(name, c_int::from(AF_INET), &place);
-        given(&answered, &place, found, error)
-            .unwrap_or_else(|| libc::gethostbyname_r(name, entry, buffer, len, found, error))
+        given_by_name(name, AF_INET.into(), &place, (found, error), || {
+            libc::gethostbyname_r(name, entry, buffer, len, found, error)
+        })
     }
 }
 
@@ -286,8 +311,7 @@ unsafe extern "C" fn gethostbyname2_r(
     let place = Place { entry, buffer, len };
     // SAFETY: the program's arguments.
     unsafe {
-        let answered = by_name(name, family, &place);
-        given(&answered, &place, found, error).unwrap_or_else(|| {
+        given_by_name(name, family, &place, (found, error), || {
             libc::gethostbyname2_r(name, family, entry, buffer, len, found, error)
         })
     }

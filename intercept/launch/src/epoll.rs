@@ -19,7 +19,7 @@ use crate::target;
 /// Instances of one process that are kept: of a program that makes one after the other, the latest.
 const KEPT: usize = 64;
 /// Ancestors that a process may have instances from.
-const GENERATIONS: usize = 4;
+const GENERATIONS: usize = 3;
 
 /// The epoll instances of the program, each with the process that asked for it.
 #[derive(Debug, Default)]
@@ -64,16 +64,23 @@ impl Instances {
         if kept.is_empty() {
             return found;
         }
-        let own = std::process::id().cast_signed();
-        let mut owner = Some(process);
-        for _ in 0..GENERATIONS {
-            let Some(process) = owner else { break };
-            let instances = kept.iter().filter(|(owner, _)| *owner == process);
-            found.extend(instances.filter_map(|(_, instance)| {
+        let find = |process: i32| {
+            let instances = kept.iter().filter(move |(owner, _)| *owner == process);
+            instances.filter_map(|(_, instance)| {
                 let (number, event) = instance.find(inode)?;
                 Some((Arc::clone(instance), number, event))
-            }));
-            owner = target::parent_of(process).filter(|&parent| parent != own);
+            })
+        };
+        found.extend(find(process));
+        if kept.iter().all(|(owner, _)| *owner == process) {
+            return found;
+        }
+        let own = std::process::id().cast_signed();
+        let ancestors = std::iter::successors(Some(process), |&child| {
+            target::parent_of(child).filter(|&parent| parent != own)
+        });
+        for ancestor in ancestors.skip(1).take(GENERATIONS) {
+            found.extend(find(ancestor));
         }
         found
     }

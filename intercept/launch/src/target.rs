@@ -26,6 +26,8 @@ pub(crate) struct Thread {
     pub(crate) process: i32,
     /// Its folder of descriptors. It stays this thread's, and is empty when the thread has ended.
     descriptors: OwnedFd,
+    /// What is told of them.
+    information: OwnedFd,
 }
 
 impl Threads {
@@ -55,6 +57,7 @@ impl Threads {
     fn open(&self, thread: i32) -> Result<Arc<Thread>, Errno> {
         let opened = Arc::new(Thread {
             descriptors: sys::open_directory(&format!("/proc/{thread}/fd"))?,
+            information: sys::open_directory(&format!("/proc/{thread}/fdinfo"))?,
             process: process_of(thread).ok_or(Errno(libc::ESRCH))?,
         });
         let mut kept = self.kept();
@@ -71,6 +74,17 @@ impl Threads {
 }
 
 impl Thread {
+    /// The `O_…` flags of a descriptor.
+    pub(crate) fn flags_of(&self, fd: Fd) -> Result<i32, Errno> {
+        let mut text = [0; 128];
+        let read = sys::read_in_directory(&self.information, fd, &mut text);
+        let text = read.ok().and_then(|len| text.get(..len));
+        text.and_then(|text| str::from_utf8(text).ok())
+            .and_then(|text| field(text, "flags"))
+            .and_then(|flags| i32::from_str_radix(flags, 8).ok())
+            .ok_or(Errno(libc::EBADF))
+    }
+
     /// Whether its process may have another descriptor. Kernels before 6.2 do not say how many it has.
     pub(crate) fn has_room(&self) -> bool {
         match (
@@ -144,6 +158,7 @@ fn status(thread: i32) -> Option<String> {
     fs::read_to_string(format!("/proc/{thread}/status")).ok()
 }
 
+/// The value in a line of a name, a colon and a value.
 fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.strip_prefix(':')?.trim())
@@ -177,14 +192,6 @@ fn signalled(thread: i32, status: &str) -> bool {
     // looks for another, which it wakes by itself.
     let is_first = field(status, "Tgid").is_some_and(|process| process == thread.to_string());
     own || (is_first && set("ShdPnd") & unblocked != 0)
-}
-
-/// The `O_…` flags of a descriptor of a thread.
-pub(crate) fn flags_of(thread: i32, fd: Fd) -> Result<i32, Errno> {
-    let info = fs::read_to_string(format!("/proc/{thread}/fdinfo/{fd}"))
-        .map_err(|_| Errno(libc::EBADF))?;
-    let flags = field(&info, "flags").and_then(|flags| i32::from_str_radix(flags, 8).ok());
-    flags.ok_or(Errno(libc::EBADF))
 }
 
 #[cfg(test)]

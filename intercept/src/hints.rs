@@ -58,6 +58,16 @@ impl Hints {
             .is_some_and(|(word, bit)| word.load(Ordering::Relaxed) & bit != 0)
     }
 
+    /// The descriptors that have a bit.
+    pub fn iter(&self) -> impl Iterator<Item = Fd> + '_ {
+        self.0.iter().enumerate().flat_map(|(at, word)| {
+            let word = word.load(Ordering::Relaxed);
+            (0..64)
+                .filter(move |bit| word >> bit & 1 != 0)
+                .map(move |bit| (at * 64 + bit) as Fd)
+        })
+    }
+
     fn place(&self, fd: Fd) -> Option<(&AtomicU64, u64)> {
         let index = usize::try_from(fd).ok()?;
         Some((self.0.get(index / 64)?, 1 << (index % 64)))
@@ -81,6 +91,10 @@ mod tests {
         assert!(hints.may_have(64) && !hints.may_have(63) && !hints.may_have(65));
         assert!(hints.remove(64) && !hints.remove(64));
         assert!(!hints.may_have(64));
+        let some = [0, 3, 63, 64, 65_535];
+        some.iter().for_each(|&fd| hints.add(fd));
+        assert!(hints.iter().eq(some));
+        some.iter().for_each(|&fd| assert!(hints.remove(fd)));
         for fd in [-1, 65_536, i32::MAX] {
             hints.add(fd);
             assert!(!hints.may_have(fd));

@@ -9,7 +9,7 @@ use core::net::SocketAddr;
 
 use zt_socket_rpc::linux::*;
 use zt_socket_rpc::{
-    ADDRESS_LEN, Family, Id, Kind, Listen, Name, Options, Request, decode_address, encode_address,
+    ADDRESS_LEN, Family, Id, Kind, Listen, Name, Options, decode_address, encode_address,
 };
 
 use crate::Program;
@@ -183,31 +183,16 @@ impl<K: Kernel> Program<'_, K> {
         nonblocking: bool,
         close_on_exec: bool,
     ) -> Result<(), Errno> {
-        let pair = self.new_pair(Kind::Listener, SOCK_SEQPACKET, nonblocking)?;
-        self.carry_over(fd, pair.ours);
-        self.set_home(pair.ours, pair.id, *home);
-        let plugged = self.plug_listener(pair.ours);
-        let request = Request::Listen(Listen {
-            id: pair.id,
+        let (id, ours) = self.offer_listener(fd, nonblocking, kernel, |id| Listen {
+            id,
             local: home.local,
             family: home.family,
             backlog: home.backlog,
             kernel_listener: kernel.is_some(),
             options: home.options(),
-        });
-        let both = [pair.service, kernel.unwrap_or(pair.service)];
-        let descriptors = if kernel.is_some() {
-            &both[..]
-        } else {
-            &both[..1]
-        };
-        let answer = plugged.and_then(|()| self.listen_answer(&request, descriptors));
-        self.kernel.close(pair.service);
-        if let Err(errno) = answer {
-            self.kernel.close(pair.ours);
-            return Err(errno);
-        }
-        self.swap(pair.ours, fd, close_on_exec)
+        })?;
+        self.set_home(ours, id, *home);
+        self.swap(ours, fd, close_on_exec)
     }
 }
 

@@ -90,6 +90,20 @@ pub trait Kernel {
         let _ = fd;
         false
     }
+    /// Other descriptors of this process that are the same open file, as far as is known, up to the room for them: how
+    /// many.
+    fn copies(&self, fd: Fd, found: &mut [Fd]) -> usize {
+        let _ = (fd, found);
+        0
+    }
+    /// `dup3`.
+    ///
+    /// # Errors
+    /// The call's.
+    fn copy_onto(&self, from: Fd, onto: Fd, close_on_exec: bool) -> Result<(), Errno> {
+        let _ = (from, onto, close_on_exec);
+        Err(Errno(zt_socket_rpc::linux::EBADF))
+    }
     /// `bind`.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use zt_socket_rpc::linux::{AF_UNIX, EADDRINUSE, EAGAIN, EBADF, ENOENT, SO_SNDBUF
 use zt_socket_rpc::{Id, Kind, Name};
 
 use crate::Program;
+use crate::hints::Hints;
 use crate::kernel::{EPOLL_CTL_ADD, EPOLL_CTL_MOD, EpollEvent, Errno, Fd, Kernel};
 use crate::native::{SMALLEST_BUFFER, SNDBUF_LOCK};
 use crate::registrations::{INSTANCES, Known, parse_registration};
@@ -20,6 +21,14 @@ pub(crate) const SEND_BUFFER: i32 = 212_992;
 const PLUG_PIECE: usize = 128 << 10;
 const NARROW_PIECE: usize = 8 << 10;
 const LISTENER_PLUG: usize = 2000;
+
+/// Copies of one socket that are looked after.
+const MOST_COPIES: usize = 8;
+/// Epoll instances with what a descriptor is registered for.
+type Registered = (
+    Option<(Fd, EpollEvent)>,
+    [Option<(Fd, EpollEvent)>; INSTANCES],
+);
 
 /// Names are random; a second collision in a row means that something else is wrong.
 const NAME_ATTEMPTS: u32 = 4;
@@ -125,8 +134,42 @@ impl<K: Kernel> Program<'_, K> {
         self.kernel.shut_sending(ours)
     }
 
-    /// Replaces `fd` by `ours` (which is closed) and restores its epoll registrations.
+    /// Replaces `fd` and its copies by `ours` (which is closed) and restores their epoll registrations.
     pub(crate) fn swap(&self, ours: Fd, fd: Fd, close_on_exec: bool) -> Result<(), Errno> {
+        let (copies, count) = self.copies(fd);
+        let registered = self.registered(fd);
+        if let Err(errno) = self.kernel.replace(ours, fd, close_on_exec) {
+            self.kernel.close(ours);
+            return Err(errno);
+        }
+        self.register_again(fd, registered);
+        for &copy in copies.iter().take(count) {
+            let registered = self.registered(copy);
+            // One that cannot be replaced stays what it was, as those of other processes do.
+            if let Ok(close_on_exec) = self.kernel.is_close_on_exec(copy)
+                && self.kernel.copy_onto(fd, copy, close_on_exec).is_ok()
+            {
+                self.register_again(copy, registered);
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves a bit for a descriptor and its copies.
+    pub(crate) fn note(&self, hints: &Hints, fd: Fd) {
+        hints.add(fd);
+        let (copies, count) = self.copies(fd);
+        copies.iter().take(count).for_each(|&copy| hints.add(copy));
+    }
+
+    fn copies(&self, fd: Fd) -> ([Fd; MOST_COPIES], usize) {
+        let mut copies = [-1; MOST_COPIES];
+        let count = self.kernel.copies(fd, &mut copies);
+        (copies, count)
+    }
+
+    /// Where a descriptor is registered.
+    fn registered(&self, fd: Fd) -> Registered {
         let known = self.registrations.known(fd);
         let once = match known {
             // Asking the kernel for what it has tells a living record from a stale one.
@@ -146,16 +189,15 @@ impl<K: Kernel> Program<'_, K> {
                     .map(|event| (epoll, event));
             }
         }
-        if let Err(errno) = self.kernel.replace(ours, fd, close_on_exec) {
-            self.kernel.close(ours);
-            return Err(errno);
-        }
+        (once, searched)
+    }
+
+    fn register_again(&self, fd: Fd, (once, searched): Registered) {
         for (epoll, event) in once.into_iter().chain(searched.into_iter().flatten()) {
             // An instance that refuses has lost its room (`ENOSPC`): the program then misses events, and nothing
             // better can be said here.
             let _ = self.kernel.epoll_control(epoll, EPOLL_CTL_ADD, fd, event);
         }
-        Ok(())
     }
 
     /// Finds the registration of `fd` in one epoll instance.

@@ -224,16 +224,11 @@ impl Broker {
             Kind::Control => self.accept_requests(turn),
             Kind::Request => {
                 if let Some(call) = self.control.receive(turn.poller, token.key) {
-                    self.serve(turn, call);
+                    self.serve_in_order(turn, call);
                 }
             }
             Kind::Streams => self.accept_streams(turn, REQUESTS_A_TURN),
-            Kind::StreamRequest => {
-                let socket = self.streams_socket.as_mut();
-                if let Some(call) = socket.and_then(|it| it.receive(turn.poller, token.key)) {
-                    self.serve_straight(turn, call);
-                }
-            }
+            Kind::StreamRequest => self.receive_straight(turn, token.key),
             Kind::Stream => self.stream_ready(turn, token.key, ready),
             Kind::Listener => self.listener_ready(turn, token.key, ready),
             Kind::Datagram => self.datagram_ready(turn, token.key, ready),
@@ -256,9 +251,25 @@ impl Broker {
         }
     }
 
-    fn accept_requests(&mut self, turn: &mut Turn<'_>) {
-        // A request may be about a connection that its thread began just before.
+    /// The request of a connection that has not begun with it, if it is there now.
+    fn receive_straight(&mut self, turn: &mut Turn<'_>, key: Key) {
+        let socket = self.streams_socket.as_mut();
+        if let Some(call) = socket.and_then(|it| it.receive(turn.poller, key)) {
+            self.serve_straight(turn, call);
+        }
+    }
+
+    /// Serves a request, which may be about a connection that its thread began just before: at the other socket.
+    fn serve_in_order(&mut self, turn: &mut Turn<'_>, call: Call) {
         self.accept_streams(turn, control::BACKLOG as usize);
+        let socket = self.streams_socket.as_ref();
+        for key in socket.map_or_else(Vec::new, |socket| socket.waiting_of(call.uid)) {
+            self.receive_straight(turn, key);
+        }
+        self.serve(turn, call);
+    }
+
+    fn accept_requests(&mut self, turn: &mut Turn<'_>) {
         for _ in 0..REQUESTS_A_TURN {
             match self.control.accept(turn.poller, turn.now) {
                 Accepted::Call(call) => {
@@ -270,7 +281,7 @@ impl Broker {
                     earlier
                         .into_iter()
                         .chain([*call])
-                        .for_each(|call| self.serve(turn, call));
+                        .for_each(|call| self.serve_in_order(turn, call));
                 }
                 Accepted::Nothing => {}
                 Accepted::Empty => return,

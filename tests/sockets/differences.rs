@@ -51,11 +51,16 @@ const KNOWN: &[Known] = &[
         reason: "The TCP of the LAN has no urgent pointer (RFC 6093 advises against its use).",
     },
     Known {
-        cases: &["dup_before_connect", "dup_before_listen"],
-        players: EVERYBODY,
+        cases: &[
+            "dup_before_connect",
+            "dup_before_listen",
+            "dup_before_connect_in_epoll",
+            "dup_before_udp",
+        ],
+        players: &[BY_LAUNCHER],
         always: true,
-        what: "A copy (`dup`) that was made before `connect` or `listen` stays a socket of the container's own network.",
-        reason: "The decision swaps the one descriptor that it is made on; finding the copies would cost every connection a look at all descriptors.",
+        what: "A copy (`dup`) that was made before `connect` or `listen` stays a socket of the container's own network; with the library only one that another process has by `fork`.",
+        reason: "The decision swaps the descriptor that it is made on, and those copies of it that were seen to be made.",
     },
     Known {
         cases: &["connect_unspecified_leaves_an_error"],
@@ -149,6 +154,13 @@ const KNOWN: &[Known] = &[
         always: true,
         what: "`ioctl` answers as for a Unix socket: no `SIOCOUTQNSD`, no `SIOCATMARK`; options of levels that TCP does not have fail with another errno.",
         reason: "`zt-launch` traps neither `ioctl` nor options of foreign levels.",
+    },
+    Known {
+        cases: &["passed_onto_an_old_number"],
+        players: &[BY_LAUNCHER],
+        always: false,
+        what: "A socket that is passed on (`SCM_RIGHTS`) before `connect` or `listen`, and that nobody has open meanwhile, stays on the container's own network.",
+        reason: "`zt-launch` lets go of a socket that no process has, and cannot look into messages.",
     },
     Known {
         cases: &[

@@ -89,15 +89,32 @@ pub(crate) fn read_fd_info(fd: Fd, offset: u64, buffer: &mut [u8]) -> Result<usi
     read
 }
 
+/// Words of a `struct stat` of either architecture: device and inode first, then the times at the same place. It has
+/// 144 bytes on `x86_64`, 128 on `aarch64`.
+type Stat = [u64; 18];
+
+/// Device and inode of an open file; all copies of a socket have the same.
+pub(crate) fn file_of(fd: Fd) -> Option<[u64; 2]> {
+    const AT_EMPTY_PATH: usize = 0x1000;
+    let mut stat = Stat::default();
+    let arguments = [
+        fd as usize,
+        c"".as_ptr() as usize,
+        stat.as_mut_ptr() as usize,
+        AT_EMPTY_PATH,
+    ];
+    // SAFETY: a zero-terminated path, and room for a `struct stat`.
+    unsafe { checked(number::NEWFSTATAT, arguments) }.ok()?;
+    Some([stat[0], stat[1]])
+}
+
 /// See [`Kernel::file_stamp`].
 pub(crate) fn file_stamp(path: &[u8]) -> Option<u64> {
-    // `struct stat` of either architecture: device and inode first, then the times at the same place.
-    const WORDS: usize = 18;
     const CHANGE_TIME: usize = 13;
     let path: [u8; MAX_PATH + 1] = terminated(&[path]).ok()?;
-    let mut stat = [0_u64; WORDS];
+    let mut stat = Stat::default();
     let arguments = [AT_FDCWD, path.as_ptr() as usize, stat.as_mut_ptr() as usize];
-    // SAFETY: a zero-terminated path, and room for a `struct stat` (144 bytes on x86_64, 128 on aarch64).
+    // SAFETY: a zero-terminated path, and room for a `struct stat`.
     unsafe { checked(number::NEWFSTATAT, arguments) }.ok()?;
     let [device, inode] = [stat[0], stat[1]];
     let change = stat[CHANGE_TIME]

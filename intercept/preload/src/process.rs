@@ -18,6 +18,8 @@ static REGISTRATIONS: Registrations = Registrations::new();
 static LISTENERS: Hints = Hints::new();
 static DATAGRAMS: Hints = Hints::new();
 static UNTOUCHED: Hints = Hints::new();
+/// Descriptors that have been copied, or are copies, since they were made.
+static COPIED: Hints = Hints::new();
 static NEW_SOCKETS: NewSockets = NewSockets::new();
 /// The mapped state table; never unmapped, only mapped over.
 static TABLE: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
@@ -41,6 +43,7 @@ pub(crate) fn program() -> Program<'static, Process> {
 /// A descriptor was made by `socket`: as a TCP socket, or as something else.
 pub(crate) fn made(fd: Fd, is_tcp: bool) {
     REGISTRATIONS.forget(fd);
+    COPIED.remove(fd);
     if is_tcp {
         UNTOUCHED.add(fd);
     } else {
@@ -52,6 +55,10 @@ pub(crate) fn made(fd: Fd, is_tcp: bool) {
 pub(crate) fn shared(from: Fd, to: Fd) {
     UNTOUCHED.remove(from);
     UNTOUCHED.remove(to);
+    if from != to {
+        COPIED.add(from);
+        COPIED.add(to);
+    }
     DATAGRAMS.pass_on(from, to);
 }
 
@@ -88,6 +95,28 @@ fn name(call: usize, fd: Fd, buffer: &mut [u8]) -> Result<usize, Errno> {
 }
 
 impl Kernel for Process {
+    fn copies(&self, fd: Fd, found: &mut [Fd]) -> usize {
+        let file = match COPIED.may_have(fd) {
+            true => path::file_of(fd),
+            false => None,
+        };
+        let Some(file) = file else { return 0 };
+        let copies = COPIED
+            .iter()
+            .filter(|&other| other != fd && path::file_of(other) == Some(file));
+        found
+            .iter_mut()
+            .zip(copies)
+            .map(|(place, copy)| *place = copy)
+            .count()
+    }
+
+    fn copy_onto(&self, from: Fd, onto: Fd, close_on_exec: bool) -> Result<(), Errno> {
+        let flags = if close_on_exec { O_CLOEXEC } else { 0 };
+        // SAFETY: no pointers.
+        unsafe { checked(number::DUP3, [from as usize, onto as usize, flags]) }.map(|_| ())
+    }
+
     fn take_untouched(&self, fd: Fd) -> bool {
         UNTOUCHED.remove(fd)
     }
@@ -292,9 +321,7 @@ impl Kernel for Process {
     }
 
     fn replace(&self, from: Fd, onto: Fd, close_on_exec: bool) -> Result<(), Errno> {
-        let flags = if close_on_exec { O_CLOEXEC } else { 0 };
-        // SAFETY: no pointers.
-        unsafe { checked(number::DUP3, [from as usize, onto as usize, flags]) }?;
+        self.copy_onto(from, onto, close_on_exec)?;
         self.close(from);
         Ok(())
     }

@@ -115,7 +115,7 @@ impl<K: Kernel> Program<'_, K> {
             Ok((Reply::Done { .. }, extra)) => {
                 self.close_all(&[extra]);
                 self.swap(pair.ours, fd, native.close_on_exec)?;
-                self.listeners.add(fd);
+                self.note(self.listeners, fd);
                 return Ok(0);
             }
             Ok((Reply::Failed { errno }, extra)) => {

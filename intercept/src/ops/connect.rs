@@ -279,7 +279,7 @@ impl<K: Kernel> Program<'_, K> {
         self.swap(ours, fd, attempt.close_on_exec)?;
         self.registrations.forget(fd);
         if narrow {
-            self.datagrams.add(fd);
+            self.note(self.datagrams, fd);
         }
         Ok(())
     }
@@ -287,11 +287,14 @@ impl<K: Kernel> Program<'_, K> {
     /// A look at a descriptor that may have the buffer of its attempt: as soon as the attempt has come to something, it
     /// gets the full one.
     pub(crate) fn widen_if_up(&self, fd: Fd, id: Id) {
-        let connecting = self
-            .entry(id)
-            .is_some_and(|entry| entry.state == State::Connecting);
-        if !connecting {
-            self.widen(fd);
+        match self.entry(id) {
+            Some(entry) if entry.state == State::Connecting => {}
+            Some(_) => self.widen(fd),
+            // Its service has not read the request yet; or has ended.
+            None if self.is_alive(fd) => {}
+            None => {
+                self.datagrams.remove(fd);
+            }
         }
     }
 

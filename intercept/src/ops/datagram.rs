@@ -54,6 +54,8 @@ impl<K: Kernel> Program<'_, K> {
 
     /// Notes a descriptor that this program was started with.
     pub fn adopt(&self, fd: Fd) {
+        // What another process has passed may have any past.
+        self.kernel.take_untouched(fd);
         let needs_a_look = match self.own(fd).map(|name| name.kind) {
             Some(Kind::Stream) => self.has_buffer_of_attempt(fd),
             Some(kind) => kind.is_framed(),
@@ -391,7 +393,7 @@ impl<K: Kernel> Program<'_, K> {
         // for such a call may have found the bit stale.
         self.datagrams.add(fd);
         self.swap(pair.ours, fd, native.close_on_exec)?;
-        self.datagrams.add(fd);
+        self.note(self.datagrams, fd);
         Ok(pair.id)
     }
 

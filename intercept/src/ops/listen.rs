@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use zt_socket_rpc::linux::{EINVAL, ENETDOWN, ENETUNREACH, ETIMEDOUT, SOCK_SEQPACKET};
-use zt_socket_rpc::{Family, Kind, Listen, Name, Options, Reply, Request, State};
+use zt_socket_rpc::{Family, Id, Kind, Listen, Name, Options, Reply, Request, State};
 
 use crate::Program;
 use crate::home::Home;
@@ -108,30 +108,16 @@ impl<K: Kernel> Program<'_, K> {
         backlog: i32,
         kernel_listener: bool,
     ) -> Result<(), Errno> {
-        let pair = self.new_pair(Kind::Listener, SOCK_SEQPACKET, native.nonblocking)?;
-        self.carry_over(fd, pair.ours);
-        let plugged = self.plug_listener(pair.ours);
         let local = wildcard(native.family, native.local.port());
-        let request = Request::Listen(Listen {
-            id: pair.id,
+        let kernel = kernel_listener.then_some(fd);
+        let (id, ours) = self.offer_listener(fd, native.nonblocking, kernel, |id| Listen {
+            id,
             local,
             family: native.family,
             backlog: clamp(backlog),
             kernel_listener,
             options: native.options,
-        });
-        let both = [pair.service, fd];
-        let descriptors = if kernel_listener {
-            &both[..]
-        } else {
-            &both[..1]
-        };
-        let answer = plugged.and_then(|()| self.listen_answer(&request, descriptors));
-        self.kernel.close(pair.service);
-        if let Err(errno) = answer {
-            self.kernel.close(pair.ours);
-            return Err(errno);
-        }
+        })?;
         // An unbound listener of an isolated program has its port from the service, which no name can say beforehand.
         if local.port() != 0 {
             let home = self.home_of(
@@ -141,10 +127,39 @@ impl<K: Kernel> Program<'_, K> {
                 backlog,
                 kernel_listener,
             );
-            self.set_home(pair.ours, pair.id, home);
+            self.set_home(ours, id, home);
         }
-        self.listeners.add(fd);
-        self.swap(pair.ours, fd, native.close_on_exec)
+        self.note(self.listeners, fd);
+        self.swap(ours, fd, native.close_on_exec)
+    }
+
+    /// A listener pair in the service's hands, which gets the container's own listener too if there is one: the id, and
+    /// the half that is to take the place of `fd`.
+    pub(crate) fn offer_listener(
+        &self,
+        fd: Fd,
+        nonblocking: bool,
+        kernel: Option<Fd>,
+        listen: impl FnOnce(Id) -> Listen,
+    ) -> Result<(Id, Fd), Errno> {
+        let pair = self.new_pair(Kind::Listener, SOCK_SEQPACKET, nonblocking)?;
+        self.carry_over(fd, pair.ours);
+        let both = [pair.service, kernel.unwrap_or(pair.service)];
+        let descriptors = if kernel.is_some() {
+            &both[..]
+        } else {
+            &both[..1]
+        };
+        let request = Request::Listen(listen(pair.id));
+        let answer = self
+            .plug_listener(pair.ours)
+            .and_then(|()| self.listen_answer(&request, descriptors));
+        self.kernel.close(pair.service);
+        if let Err(errno) = answer {
+            self.kernel.close(pair.ours);
+            return Err(errno);
+        }
+        Ok((pair.id, pair.ours))
     }
 
     fn home_of(
@@ -168,7 +183,7 @@ impl<K: Kernel> Program<'_, K> {
         }
     }
 
-    pub(crate) fn listen_answer(&self, request: &Request, descriptors: &[Fd]) -> Result<(), Errno> {
+    fn listen_answer(&self, request: &Request, descriptors: &[Fd]) -> Result<(), Errno> {
         let (reply, extra) = self.exchange(request, descriptors)?;
         self.close_all(&[extra]);
         match reply {

@@ -156,6 +156,25 @@ impl Rig {
         busy | self.peer_speaks()
     }
 
+    /// Has the broker look at one of its sockets before all others.
+    fn hear(&mut self, kind: Kind) {
+        let Self {
+            poller,
+            budget,
+            host,
+            broker,
+            now,
+            ..
+        } = self;
+        let mut turn = Turn {
+            poller,
+            host,
+            budget,
+            now: *now,
+        };
+        broker.handle_ready(&mut turn, Token::of(kind, 0), Ready::default());
+    }
+
     fn peer_speaks(&mut self) -> bool {
         let mut wire = Wire::default();
         self.peer.poll_transmit(self.now, &mut wire);

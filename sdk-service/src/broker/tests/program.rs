@@ -88,7 +88,13 @@ impl Program {
     /// Begins to connect by the streams socket, with as much of request and plug as `cut` leaves.
     pub(crate) fn connect_straight(&self, remote: SocketAddr, name: Id, cut: usize) -> Connection {
         let stream = self.dial_streams(name);
-        let id = name;
+        Self::begin_straight(&stream, remote, name, cut);
+        let stream = UnixStream::from(stream);
+        Connection { stream, id: name }
+    }
+
+    /// Sends the request and the plug, but for the last `cut` bytes.
+    pub(crate) fn begin_straight(stream: &OwnedFd, remote: SocketAddr, id: Id, cut: usize) {
         let request = Request::Connect(Connect {
             id,
             remote,
@@ -104,9 +110,7 @@ impl Program {
         let mut piece = bytes[..length].to_vec();
         piece.resize(length + STRAIGHT_PLUG, 0);
         piece.truncate(piece.len() - cut);
-        send(&stream, &piece, &[]);
-        let stream = UnixStream::from(stream);
-        Connection { stream, id }
+        send(stream, &piece, &[]);
     }
 
     /// A connection to the streams socket that has said nothing yet.

@@ -75,6 +75,19 @@ fn requests_about_it_come_after_it() {
 }
 
 #[test]
+fn a_late_request_comes_before_questions_about_it() {
+    let mut rig = Rig::new();
+    let id = fresh_id();
+    let stream = rig.program.dial_streams(id);
+    rig.settle();
+    Program::begin_straight(&stream, at(THEIRS, 80), id, 0);
+    let query = rig.program.request(&Request::Query { id }, &[]);
+    rig.hear(Kind::Control);
+    rig.settle();
+    assert!(matches!(reply(&query), Some(Ok((Reply::State(_), _)))));
+}
+
+#[test]
 fn what_is_no_request_disturbs_nobody() {
     let mut rig = Rig::new();
     let (connection, flow) = rig.connected();

@@ -15,6 +15,25 @@ static void works(const char *label, int fd) {
     line("%s: %ld %ld %ld", label, sent, heard, (long)recv(fd, text, 4, MSG_WAITALL));
 }
 
+static void pass(int channel, int fd) {
+    union { char bytes[CMSG_SPACE(sizeof fd)]; struct cmsghdr align; } control;
+    struct iovec vector = {"x", 1};
+    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET, header->cmsg_type = SCM_RIGHTS, header->cmsg_len = CMSG_LEN(sizeof fd);
+    memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    SAY("passed", sendmsg(channel, &message, 0));
+}
+
+static int receive(int channel) {
+    union { char bytes[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } control;
+    struct iovec vector = {text, 1};
+    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    int fd = -1;
+    if (recvmsg(channel, &message, 0) == 1 && CMSG_FIRSTHDR(&message)) memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
+    return fd;
+}
+
 CASE(dup_keeps_a_connection) {
     int fd = dial(), copy = dup(fd);
     close(fd);
@@ -60,6 +79,63 @@ CASE(dup_before_connect) {
     works("original", fd);
     line("the copy is the same socket: %d", same(local_of(copy), local_of(fd)));
     SAY("send by the copy", send(copy, "ping", 4, MSG_NOSIGNAL));
+}
+
+CASE(dup_before_connect_in_epoll) {
+    int fd = tcp(SOCK_NONBLOCK), copy = fcntl(fd, F_DUPFD_CLOEXEC, 150), last = dup2(fd, 151), poller = epoll_create1(0);
+    struct epoll_event wanted = {.events = EPOLLIN, .data.u32 = 9}, got = {0};
+    SAY("epoll_ctl", epoll_ctl(poller, EPOLL_CTL_ADD, copy, &wanted));
+    struct address to = there(peer_listens(5));
+    SAY("connect by a copy", connect(last, SA(to)));
+    wait_for(last, POLLOUT);
+    SAY("accepted", peer("accept 0 1") >= 0);
+    line("flags: %d %d %d", fcntl(fd, F_GETFD), fcntl(copy, F_GETFD), fcntl(last, F_GETFD));
+    peer("send 1 0 ping");
+    SAY("epoll_wait", epoll_wait(poller, &got, 1, 10000));
+    line("%u", got.data.u32);
+    wait_for(fd, POLLIN);
+    SAY("recv by the first", recv(fd, text, 4, 0));
+    close(fd), close(last);
+    SAY("send by the copy", send(copy, "pong", 4, 0));
+    SAY("the peer reads", peer("recv 1 4 %d", MSG_WAITALL));
+    close(copy);
+    SAY("the peer reads", peer("recv 1 1"));
+}
+
+CASE(dup_before_udp) {
+    peer("udp 2");
+    struct address to = there(peer("bind 2 0"));
+    int fd = udp(0), copy = dup(fd);
+    SAY("sendto", sendto(fd, "ping", 4, 0, SA(to)));
+    SAY("the peer reads", peer("recv 2 64"));
+    line("%s", peer_data);
+    SAY("sendto by the copy", sendto(copy, "pong", 4, 0, SA(to)));
+    SAY("the peer reads", peer("recv 2 64"));
+    line("%s", peer_data);
+    peer("sendto 2 %d %s answer", port_at(fd), own_ip);
+    wait_for(copy, POLLIN);
+    SAY("recv by the copy", recv(copy, text, 64, MSG_DONTWAIT));
+    line("%.6s", text);
+}
+
+CASE(passed_onto_an_old_number) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0) return;
+    struct address a = any(0), to = there(peer_listens(5));
+    int bound = tcp(0);
+    SAY("bind", bind(bound, SA(a)));
+    int port = port_at(bound), number = bound;
+    pass(pair[0], bound);
+    close(bound);
+    /* A fresh socket was there in between. */
+    int old = tcp(0);
+    line("the same number: %d", old == number);
+    close(old);
+    int fd = receive(pair[1]);
+    line("the same number: %d", fd == number);
+    SAY("connect", connect(fd, SA(to)));
+    SAY("accepted", peer("accept 0 1") >= 0);
+    line("the port is kept: %d", port_at(fd) == port);
 }
 
 CASE(dup_before_listen) {
@@ -162,25 +238,6 @@ CASE(no_descriptors_left) {
     setrlimit(RLIMIT_NOFILE, &all);
     ok("accept later", accept(l, NULL, NULL));
     SAY("connect", connect(fd, SA(to)));
-}
-
-static void pass(int channel, int fd) {
-    union { char bytes[CMSG_SPACE(sizeof fd)]; struct cmsghdr align; } control;
-    struct iovec vector = {"x", 1};
-    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET, header->cmsg_type = SCM_RIGHTS, header->cmsg_len = CMSG_LEN(sizeof fd);
-    memcpy(CMSG_DATA(header), &fd, sizeof fd);
-    SAY("passed", sendmsg(channel, &message, 0));
-}
-
-static int receive(int channel) {
-    union { char bytes[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } control;
-    struct iovec vector = {text, 1};
-    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-    int fd = -1;
-    if (recvmsg(channel, &message, 0) == 1 && CMSG_FIRSTHDR(&message)) memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
-    return fd;
 }
 
 CASE(pass_a_connection) {

@@ -351,6 +351,17 @@ fn without_a_network_the_program_is_run_as_it_is() {
     assert!(run_plain(&["--help"]).stdout.contains("ZT_NC_NETWORK"));
 }
 
+/// There is nothing left of it to look into.
+#[test]
+fn a_program_may_end_at_once() {
+    for _ in 0..100 {
+        let mut command = launcher_of_nobody();
+        command.args(["busybox", "true"]);
+        let ended = run(command, LIMIT);
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+    }
+}
+
 /// The filter of a usual container refuses every call by which one process looks into another.
 #[test]
 fn a_containers_filter_is_no_obstacle() {
@@ -384,33 +395,50 @@ fn what_cannot_work_is_said() {
     assert_eq!(nested.code, 125);
     assert!(nested.stderr.contains("seccomp EBUSY"), "{nested:?}");
 
-    // As the user nobody: a privileged supervisor may look into any process.
-    let mut command = Command::new("setpriv");
-    command.args([
+    // A ring would make socket calls that no filter sees.
+    let mut ring = launcher_of_nobody();
+    ring.arg("python3").arg(program("deny.py")).arg("ring");
+    assert_eq!(
+        run(ring, LIMIT).expect_ok("the ring"),
+        format!("{}\n", libc::ENOSYS)
+    );
+
+    // A privileged supervisor may look into any process; this one has no more than its program needs to change its user.
+    let mut changing = launcher_with(&["--inh-caps=-all", "--bounding-set=-all,+setuid"]);
+    changing.arg("python3").arg(program("deny.py")).arg("user");
+    let mut protected = launcher_of_nobody();
+    protected
+        .arg("python3")
+        .arg(program("deny.py"))
+        .arg("dumpable");
+    for mut hidden in [changing, protected] {
+        hidden.args(["127.0.0.1", "1"]);
+        let hidden = run(hidden, LIMIT);
+        // It keeps the kernel's network.
+        let refused = format!("{}\n", libc::ECONNREFUSED);
+        assert_eq!(hidden.stdout, refused, "{hidden:?}");
+        let why = "cannot be put on the LAN: it has changed its user or protected itself";
+        assert!(hidden.stderr.contains(why), "{hidden:?}");
+    }
+}
+
+/// Without a service, as the user nobody: a privileged supervisor may look into any process.
+fn launcher_of_nobody() -> Command {
+    launcher_with(&[
         "--reuid=65534",
         "--regid=65534",
         "--clear-groups",
         "--inh-caps=-all",
-    ]);
-    command
-        .arg("--bounding-set=-all")
-        .arg(&launcher)
-        .arg("python3")
-        .arg(program("deny.py"));
-    command.args(["dumpable", "127.0.0.1", "1"]);
-    let hidden = run(command_with_network(command), LIMIT);
-    assert_eq!(
-        hidden.stdout,
-        format!("{}\n", libc::ECONNREFUSED),
-        "{hidden:?}"
-    );
-    assert!(
-        hidden.stderr.contains("cannot be put on the LAN"),
-        "{hidden:?}"
-    );
+        "--bounding-set=-all",
+    ])
 }
 
-fn command_with_network(mut command: Command) -> Command {
-    command.env("ZT_NC_NETWORK", "/nonexistent/nc_0");
+/// Without a service, as `setpriv` makes it.
+fn launcher_with(privileges: &[&str]) -> Command {
+    let mut command = Command::new("setpriv");
+    command
+        .args(privileges)
+        .arg(build_dir().join("zt-launch"))
+        .env("ZT_NC_NETWORK", "/nonexistent/nc_0");
     command
 }

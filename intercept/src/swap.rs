@@ -97,10 +97,15 @@ impl<K: Kernel> Program<'_, K> {
             .set_option(fd, SOL_SOCKET, SO_SNDBUF, &0_i32.to_ne_bytes())
     }
 
+    /// Whether a connection has the send buffer of its attempt still.
+    pub(crate) fn has_buffer_of_attempt(&self, fd: Fd) -> bool {
+        let size = self.int_option(fd, SOL_SOCKET, SO_SNDBUF);
+        size.is_ok_and(|size| size < SMALLEST_BUFFER)
+    }
+
     /// Gives a connection that is up its full send buffer, if it still has that of its attempt.
     pub(crate) fn widen(&self, fd: Fd) {
-        let size = self.int_option(fd, SOL_SOCKET, SO_SNDBUF);
-        if size.is_ok_and(|size| size < SMALLEST_BUFFER) {
+        if self.has_buffer_of_attempt(fd) {
             let half = (SEND_BUFFER / 2).to_ne_bytes();
             let _ = self.kernel.set_option(fd, SOL_SOCKET, SO_SNDBUF, &half);
         }

@@ -2,6 +2,8 @@
 
     deny.py looks PROGRAM…          under a seccomp filter that refuses what a usual container's refuses
     deny.py dumpable HOST PORT      as a process that nobody may look into; connects, and says what came of it
+    deny.py user HOST PORT          the same as another user
+    deny.py ring                    asks for a ring of io_uring, and says what came of it
 """
 import ctypes
 import os
@@ -26,7 +28,15 @@ if sys.argv[1] == "looks":
         sys.exit("seccomp: errno %d" % ctypes.get_errno())
     os.execvp(sys.argv[2], sys.argv[2:])
 
-LIBC.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+if sys.argv[1] == "ring":
+    # io_uring_setup
+    LIBC.syscall(425, 8, ctypes.create_string_buffer(256))
+    sys.exit(print(ctypes.get_errno()))
+
+if sys.argv[1] == "user":
+    os.setresuid(65534, 65534, 65534)
+else:
+    LIBC.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 s = socket.socket()
 s.settimeout(2)
 print(s.connect_ex((sys.argv[2], int(sys.argv[3]))))

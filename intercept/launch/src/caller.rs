@@ -165,19 +165,20 @@ impl<'a> Caller<'a> {
     /// Waits for events as a blocking call of the program does; zero after the time-out.
     fn wait_as_program(&self, fd: Fd, events: i16, limit: Option<Duration>) -> Result<i16, Errno> {
         let end = limit.map(|limit| Instant::now() + limit);
+        let ready = sys::poll(fd, events, 0)?;
+        if ready != 0 || limit == Some(Duration::ZERO) {
+            return Ok(ready);
+        }
+        self.supervisor.before_waiting();
         let mut look = FIRST_LOOK;
-        let mut pause = Duration::ZERO;
         loop {
-            let ready = sys::poll(fd, events, pause.as_millis() as i32)?;
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let pause = left.map_or(look, |left| look.min(left.max(FIRST_LOOK)));
+            let ready = sys::poll(fd, events, pause.as_millis() as i32)?;
             if ready != 0 || left == Some(Duration::ZERO) {
                 return Ok(ready);
             }
             self.interrupted(limit.is_some())?;
-            if pause.is_zero() {
-                self.supervisor.before_waiting();
-            }
-            pause = left.map_or(look, |left| look.min(left.max(FIRST_LOOK)));
             look = (look * 2).min(LAST_LOOK);
         }
     }
@@ -248,7 +249,7 @@ impl<'a> Caller<'a> {
         let Some(name) = failed.name else {
             return Ok(());
         };
-        let flags = target::flags_of(self.call.thread, self.number)?;
+        let flags = self.thread.flags_of(self.number)?;
         let (ours, theirs) = sys::socket_pair(libc::SOCK_STREAM | flags & libc::SOCK_NONBLOCK)?;
         // Reads as an end of file and writes as `EPIPE` from now on.
         sys::close(theirs);

@@ -17,10 +17,18 @@ use crate::log::Level;
 use crate::notify::{Answer, Call};
 use crate::sockets::Socket;
 use crate::supervisor::Supervisor;
-use crate::{sweep, sys};
+use crate::{sweep, sys, target};
 
 /// Longest address and option value that are read; the kernel's own limits are about the same.
 const LONGEST: i32 = 128;
+
+/// Whether an answer takes longer than it does to have another worker listen.
+pub(crate) fn takes_long(call: &Call) -> bool {
+    matches!(
+        call.number,
+        libc::SYS_connect | libc::SYS_bind | libc::SYS_listen
+    )
+}
 
 /// Answers one call.
 pub(crate) fn answer(supervisor: &Arc<Supervisor>, call: &Call) -> Answer {
@@ -57,7 +65,11 @@ pub(crate) fn answer(supervisor: &Arc<Supervisor>, call: &Call) -> Answer {
         libc::SYS_getsockopt => with_own(supervisor, call, |caller| {
             options::get(supervisor, call, &caller)
         }),
-        libc::SYS_setsockopt => with_own(supervisor, call, |caller| {
+        libc::SYS_setsockopt => with_socket(supervisor, call, |caller| {
+            caller.current().take_untouched();
+            if caller.is_undecided() {
+                return Answer::Continue;
+            }
             options::set(supervisor, call, &caller)
         }),
         libc::SYS_sendto | libc::SYS_sendmsg | libc::SYS_sendmmsg => {
@@ -98,7 +110,7 @@ fn make_socket(supervisor: &Arc<Supervisor>, call: &Call) -> Answer {
     };
     let put = made.and_then(|fd| {
         // SAFETY: it has just been made.
-        let socket = Arc::new(Socket::native(unsafe { OwnedFd::from_raw_fd(fd) }));
+        let socket = Arc::new(Socket::untouched(unsafe { OwnedFd::from_raw_fd(fd) }));
         let inode = sys::inode(fd)?;
         supervisor.know(inode, &socket);
         let close_on_exec = kind & libc::SOCK_CLOEXEC != 0;
@@ -184,7 +196,9 @@ fn with_own(
 /// A thread that must not be looked at keeps the kernel's network, and is told.
 fn unreachable(supervisor: &Supervisor, call: &Call, errno: Errno) -> Answer {
     // Killed, rather.
-    if !matches!(errno, Errno(libc::ENOENT | libc::ESRCH)) {
+    let has_ended =
+        matches!(errno, Errno(libc::ENOENT | libc::ESRCH)) || !target::is_there(call.thread);
+    if !has_ended {
         supervisor.tell_unreachable(call.thread, errno);
     }
     Answer::Continue
@@ -227,7 +241,11 @@ fn with_address(
         Some(address) if is_internet(&address) => {
             with_socket(supervisor, call, |caller| operation(caller, &address))
         }
-        _ => Answer::Continue,
+        // Some of the others mean something to the kernel.
+        _ => with_socket(supervisor, call, |caller| {
+            caller.current().take_untouched();
+            Answer::Continue
+        }),
     }
 }
 
@@ -323,10 +341,9 @@ fn put_address(
     let room = call.memory.read_int(len_at).ok_or(Errno(libc::EFAULT))?;
     let room = usize::try_from(room).map_err(|_| Errno(libc::EINVAL))?;
     let bytes = address.as_bytes();
+    let cut = bytes.get(..room).unwrap_or(bytes);
     call.memory
-        .write(buffer, bytes.get(..room).unwrap_or(bytes))?;
-    call.memory
-        .write(len_at, &(bytes.len() as u32).to_ne_bytes())
+        .write_both((buffer, cut), (len_at, &(bytes.len() as u32).to_ne_bytes()))
 }
 
 fn of(result: Result<i32, Errno>) -> Answer {

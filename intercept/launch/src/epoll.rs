@@ -5,6 +5,7 @@
 //! file at that number and registers it in the supervisor's copy of the program's epoll instance. There is one of each, for
 //! the supervisor makes them.
 
+use std::ffi::{c_int, c_void};
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -19,7 +20,10 @@ use crate::target;
 /// Instances of one process that are kept: of a program that makes one after the other, the latest.
 const KEPT: usize = 64;
 /// Ancestors that a process may have instances from.
-const GENERATIONS: usize = 4;
+const GENERATIONS: usize = 3;
+
+/// Stack of a child that makes a few system calls.
+const STACK: usize = 32 << 10;
 
 /// The epoll instances of the program, each with the process that asked for it.
 #[derive(Debug, Default)]
@@ -64,16 +68,23 @@ impl Instances {
         if kept.is_empty() {
             return found;
         }
-        let own = std::process::id().cast_signed();
-        let mut owner = Some(process);
-        for _ in 0..GENERATIONS {
-            let Some(process) = owner else { break };
-            let instances = kept.iter().filter(|(owner, _)| *owner == process);
-            found.extend(instances.filter_map(|(_, instance)| {
+        let find = |process: i32| {
+            let instances = kept.iter().filter(move |(owner, _)| *owner == process);
+            instances.filter_map(|(_, instance)| {
                 let (number, event) = instance.find(inode)?;
                 Some((Arc::clone(instance), number, event))
-            }));
-            owner = target::parent_of(process).filter(|&parent| parent != own);
+            })
+        };
+        found.extend(find(process));
+        if kept.iter().all(|(owner, _)| *owner == process) {
+            return found;
+        }
+        let own = std::process::id().cast_signed();
+        let ancestors = std::iter::successors(Some(process), |&child| {
+            target::parent_of(child).filter(|&parent| parent != own)
+        });
+        for ancestor in ancestors.skip(1).take(GENERATIONS) {
+            found.extend(find(ancestor));
         }
         found
     }
@@ -116,19 +127,16 @@ impl Instance {
 
     /// Registers `new` in the place of `old`, both at the number `fd`.
     pub(crate) fn move_registration(&self, old: Option<Fd>, new: Fd, fd: Fd, event: EpollEvent) {
-        let instance = self.0.as_raw_fd();
         let mut event = libc::epoll_event {
             events: event.events,
             u64: event.data,
         };
-        // SAFETY: the child makes only system calls, on numbers of its own and on its copy of this frame, then ends.
-        // Without a signal at its end nobody waits for it but this function.
-        unsafe {
-            let child = libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) as i32;
-            if child == 0 {
-                // Any of the three may be at the number that is needed.
-                let above = |taken| libc::fcntl(taken, libc::F_DUPFD, fd + 1);
-                let (instance, old, new) = (above(instance), old.map(above), above(new));
+        in_child(&mut || {
+            // Any of the three may be at the number that is needed.
+            let instance = above(self.0.as_raw_fd(), fd);
+            let (old, new) = (old.map(|old| above(old, fd)), above(new, fd));
+            // SAFETY: numbers of the child's own, and an event that outlives the calls.
+            unsafe {
                 // The old file may live on in the service, and would still report what happens to it.
                 if let Some(old) = old {
                     libc::dup2(old, fd);
@@ -136,11 +144,37 @@ impl Instance {
                 }
                 libc::dup2(new, fd);
                 libc::epoll_ctl(instance, libc::EPOLL_CTL_ADD, fd, &raw mut event);
-                libc::_exit(0);
             }
-            if child > 0 {
-                libc::waitpid(child, std::ptr::null_mut(), libc::__WALL);
-            }
+        });
+    }
+}
+
+/// A copy of a descriptor above a number.
+fn above(taken: Fd, number: Fd) -> Fd {
+    // SAFETY: numbers only.
+    unsafe { libc::fcntl(taken, libc::F_DUPFD, number + 1) }
+}
+
+/// Has a child do some system calls on descriptors of its own.
+fn in_child(mut work: &mut dyn FnMut()) {
+    extern "C" fn enter(work: *mut c_void) -> c_int {
+        // SAFETY: the caller's, which sleeps.
+        let work = unsafe { &mut *work.cast::<&mut dyn FnMut()>() };
+        work();
+        0
+    }
+    let mut stack = vec![0_u128; STACK / size_of::<u128>()];
+    // SAFETY: this thread sleeps until the child has ended, which has this memory, a stack of its own and a copy of the
+    // descriptors, and makes system calls only. Without a signal at its end nobody waits for it but this function.
+    unsafe {
+        let child = libc::clone(
+            enter,
+            stack.as_mut_ptr_range().end.cast(),
+            libc::CLONE_VM | libc::CLONE_VFORK,
+            (&raw mut work).cast(),
+        );
+        if child > 0 {
+            libc::waitpid(child, std::ptr::null_mut(), libc::__WALL);
         }
     }
 }

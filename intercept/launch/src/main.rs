@@ -8,6 +8,7 @@
 
 mod caller;
 mod calls;
+mod crew;
 mod epoll;
 mod filter;
 mod inherit;

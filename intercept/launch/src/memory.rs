@@ -69,18 +69,33 @@ impl Memory {
 
     /// Fails with `EFAULT` as the kernel would.
     pub(crate) fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
-        if bytes.is_empty() {
+        self.write_both((address, bytes), (address, &[]))
+    }
+
+    /// Two pieces, in one call where that is possible.
+    pub(crate) fn write_both(
+        &self,
+        first: (u64, &[u8]),
+        second: (u64, &[u8]),
+    ) -> Result<(), Errno> {
+        let len = first.1.len() + second.1.len();
+        if len == 0 {
             return Ok(());
         }
         if !IS_REFUSED.load(Ordering::Relaxed) {
-            match sys::write_memory(self.thread, address, bytes) {
+            match sys::write_memory(self.thread, [first, second]) {
                 Err(Errno(libc::EPERM | libc::ENOSYS)) => IS_REFUSED.store(true, Ordering::Relaxed),
-                Ok(len) if len == bytes.len() => return Ok(()),
+                Ok(written) if written == len => return Ok(()),
                 _ => return Err(Errno(libc::EFAULT)),
             }
         }
-        self.file()
-            .and_then(|file| file.write_all_at(bytes, address).ok())
+        [first, second]
+            .into_iter()
+            .filter(|(_, bytes)| !bytes.is_empty())
+            .try_for_each(|(address, bytes)| {
+                let written = self.file()?.write_all_at(bytes, address);
+                written.ok()
+            })
             .ok_or(Errno(libc::EFAULT))
     }
 
@@ -102,6 +117,14 @@ mod tests {
         let memory = Memory::of(std::process::id().cast_signed());
         assert_eq!(memory.read_int(address), Some(7));
         assert_eq!(memory.read(address, 4), Some(7_i32.to_ne_bytes().to_vec()));
+        assert_eq!(memory.write(address, &7_i32.to_ne_bytes()), Ok(()));
+        let both = ((address, &[1, 2][..]), (address + 2, &[3, 4][..]));
+        assert_eq!(memory.write_both(both.0, both.1), Ok(()));
+        assert_eq!(memory.read(address, 4), Some(vec![1, 2, 3, 4]));
+        assert_eq!(
+            memory.write_both(both.0, (8, &[0])),
+            Err(Errno(libc::EFAULT))
+        );
         assert_eq!(memory.write(address, &7_i32.to_ne_bytes()), Ok(()));
         assert_eq!(memory.read(8, 1), None);
         assert_eq!(memory.write(8, &[0]), Err(Errno(libc::EFAULT)));

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use zt_intercept::{Errno, Fd};
 
 use crate::memory::Memory;
-use crate::sys::errno;
+use crate::sys::{self, errno};
 
 /// One trapped call; its thread waits for the answer.
 #[derive(Debug)]
@@ -90,6 +90,12 @@ impl Listener {
             arguments: notification.data.args,
             memory: Memory::of(notification.pid.cast_signed()),
         })
+    }
+
+    /// Whether another call is there already.
+    pub(crate) fn has_another(&self) -> bool {
+        sys::poll(self.0.as_raw_fd(), libc::POLLIN, 0)
+            .is_ok_and(|events| events & libc::POLLIN != 0)
     }
 
     /// Whether the call is still waiting. Until then, what was read by its thread's number may be another thread's.

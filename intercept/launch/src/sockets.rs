@@ -37,6 +37,8 @@ pub(crate) struct Socket {
     pub(crate) marks: AtomicU8,
     /// The failure of a connection has been told.
     pub(crate) is_told: AtomicBool,
+    /// The supervisor has made it, and the program has changed nothing about it that the service must know.
+    is_untouched: AtomicBool,
     /// Where it was last seen: a process, and its number there.
     seen: AtomicU64,
     made: Instant,
@@ -48,8 +50,11 @@ pub(crate) struct Sockets(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    sockets: HashMap<u64, Arc<Socket>>,
-    /// How many entries there may be before the dead ones are looked for.
+    /// Those with copies, which somebody looks at often.
+    kept: HashMap<u64, Arc<Socket>>,
+    /// The others, of which there may be many, some of them dead.
+    connections: HashMap<u64, Arc<Socket>>,
+    /// How many connections there may be before the dead ones are looked for.
     limit: usize,
 }
 
@@ -84,6 +89,7 @@ impl Socket {
             relay: None,
             marks: AtomicU8::new(marks),
             is_told: AtomicBool::new(false),
+            is_untouched: AtomicBool::new(false),
             seen: AtomicU64::new(0),
             made: Instant::now(),
         }
@@ -93,6 +99,19 @@ impl Socket {
     pub(crate) fn fd(&self) -> Option<Fd> {
         let channel = self.relay.as_ref().map(|relay| relay.channel.as_raw_fd());
         channel.or_else(|| self.copy.as_ref().map(OwnedFd::as_raw_fd))
+    }
+
+    /// A socket of the kernel that the program is about to get.
+    pub(crate) fn untouched(copy: OwnedFd) -> Self {
+        Self {
+            is_untouched: AtomicBool::new(true),
+            ..Self::native(copy)
+        }
+    }
+
+    /// Whether it is as the kernel has made it; never again from now on.
+    pub(crate) fn take_untouched(&self) -> bool {
+        self.is_untouched.swap(false, Ordering::Relaxed)
     }
 
     /// What the operations remember.
@@ -115,40 +134,51 @@ impl Socket {
 
 impl Sockets {
     pub(crate) fn get(&self, inode: u64) -> Option<Arc<Socket>> {
-        self.lock().sockets.get(&inode).cloned()
+        let known = self.lock();
+        let kept = known.kept.get(&inode);
+        kept.or_else(|| known.connections.get(&inode)).cloned()
     }
 
     /// Adds a socket; `table` tells which connections still live.
     pub(crate) fn add(&self, inode: u64, socket: Arc<Socket>, table: Option<Table<'_>>) {
         let mut known = self.lock();
-        if known.sockets.len() >= known.limit.max(FEW)
+        if socket.copy.is_some() {
+            known.connections.remove(&inode);
+            known.kept.insert(inode, socket);
+            return;
+        }
+        if known.connections.len() >= known.limit.max(FEW)
             && let Some(table) = table
         {
-            known.sockets.retain(|_, socket| socket.may_live(&table));
-            known.limit = 2 * known.sockets.len();
+            known
+                .connections
+                .retain(|_, socket| socket.may_live(&table));
+            known.limit = 2 * known.connections.len();
         }
-        known.sockets.insert(inode, socket);
+        known.connections.insert(inode, socket);
     }
 
     /// Forgets a socket, and closes its copy with the last use of it.
     pub(crate) fn forget(&self, inode: u64) {
-        let forgotten = self.lock().sockets.remove(&inode);
+        let forgotten = {
+            let mut known = self.lock();
+            (known.kept.remove(&inode), known.connections.remove(&inode))
+        };
         drop(forgotten);
     }
 
     /// Forgets the undecided sockets that were last seen in a process.
     pub(crate) fn forget_undecided(&self, process: i32) {
         self.lock()
-            .sockets
+            .kept
             .retain(|_, socket| socket.name.is_some() || socket.place().0 != process);
     }
 
     /// Those whose copies are kept.
     pub(crate) fn kept(&self) -> Vec<(u64, Arc<Socket>)> {
         let known = self.lock();
-        let kept = known.sockets.iter();
-        kept.filter(|(_, socket)| socket.copy.is_some())
-            .map(|(&inode, socket)| (inode, Arc::clone(socket)))
+        let kept = known.kept.iter();
+        kept.map(|(&inode, socket)| (inode, Arc::clone(socket)))
             .collect()
     }
 
@@ -159,12 +189,8 @@ impl Sockets {
 
 impl Socket {
     fn may_live(&self, table: &Table<'_>) -> bool {
-        match self.name {
-            Some(name) if self.copy.is_none() => {
-                table.entry(name.id.tag()).is_some() || self.made.elapsed() < NEW
-            }
-            _ => true,
-        }
+        let is_listed = |name: Name| table.entry(name.id.tag()).is_some();
+        self.made.elapsed() < NEW || self.name.is_some_and(is_listed)
     }
 }
 

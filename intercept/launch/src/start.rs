@@ -88,9 +88,9 @@ fn may_look_into(child: &Child) -> Result<(), Errno> {
     ];
     for look in looks {
         match look {
-            // It may have ended already, and one that protects itself is told of when it makes a call.
             Ok(()) | Err(Errno(libc::ENOENT | libc::ESRCH)) => {}
-            Err(_) if target::protects_itself(process) => {}
+            // It may have ended already, and one that protects itself is told of when it makes a call.
+            Err(_) if target::protects_itself(process) || !target::is_there(process) => {}
             Err(errno) => return Err(errno),
         }
     }

@@ -1,11 +1,11 @@
 //! What the supervisor keeps, and its workers.
 //!
-//! Every worker takes the next trapped call from the kernel and answers it. A call that has to wait (an `accept`,
+//! A worker takes the next trapped call from the kernel and answers it. A call that has to wait (an `accept`,
 //! a blocking `connect`, a service that starts) keeps its worker; so whoever is about to wait first makes sure that
-//! another worker listens.
+//! another worker listens ([`Crew`]).
 
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -14,6 +14,7 @@ use zt_intercept::{Errno, Fd, Hints, LanState, NewSockets, Registrations, Settin
 use zt_socket_rpc::table::{TABLE_LEN, TABLE_WORDS, Table};
 use zt_socket_rpc::{Kind, Name};
 
+use crate::crew::Crew;
 use crate::epoll::Instances;
 use crate::later::Later;
 use crate::log::Log;
@@ -22,9 +23,6 @@ use crate::sockets::{Socket, Sockets};
 use crate::sweep::{self, Bell};
 use crate::target::Threads;
 use crate::{calls, sys, target};
-
-/// Workers that stay when they have nothing to do.
-const IDLE_WORKERS: usize = 4;
 
 /// One launched program, with all its processes.
 pub(crate) struct Supervisor {
@@ -49,7 +47,7 @@ pub(crate) struct Supervisor {
     /// The mapped state table; never unmapped, only mapped over.
     table: AtomicPtr<c_void>,
     mapping: Mutex<()>,
-    idle: AtomicUsize,
+    crew: Crew,
     /// Processes that cannot be helped, once each.
     told: Mutex<Vec<i32>>,
 }
@@ -77,7 +75,7 @@ impl Supervisor {
             handle: sys::event()?,
             table: AtomicPtr::default(),
             mapping: Mutex::default(),
-            idle: AtomicUsize::new(0),
+            crew: Crew::default(),
             told: Mutex::default(),
         }))
     }
@@ -95,35 +93,31 @@ impl Supervisor {
 
     /// Starts another worker.
     fn start_worker(self: &Arc<Self>) {
-        self.idle.fetch_add(1, Ordering::AcqRel);
         let supervisor = Arc::clone(self);
         let worker = thread::Builder::new().stack_size(256 << 10);
         if let Err(error) = worker.spawn(move || supervisor.work()) {
-            self.idle.fetch_sub(1, Ordering::AcqRel);
             self.log
                 .always(format_args!("cannot start a thread: {error}"));
         }
     }
 
-    /// The calling worker is about to wait: somebody else must listen.
+    /// The calling worker is about to wait, or busy for long: somebody else must listen.
     pub(crate) fn before_waiting(self: &Arc<Self>) {
-        if self.idle.load(Ordering::Acquire) == 0 {
+        if !self.crew.pass_on() {
             self.start_worker();
         }
     }
 
     /// Answers calls until there are workers enough without this one.
     fn work(self: &Arc<Self>) {
-        loop {
-            let received = self.listener.receive();
-            match received {
+        while self.crew.take_turn() {
+            match self.listener.receive() {
                 Ok(call) => {
-                    self.idle.fetch_sub(1, Ordering::AcqRel);
+                    if calls::takes_long(&call) && self.listener.has_another() {
+                        self.before_waiting();
+                    }
                     let answer = calls::answer(self, &call);
                     self.listener.answer(&call, answer);
-                    if self.idle.fetch_add(1, Ordering::AcqRel) >= IDLE_WORKERS {
-                        break;
-                    }
                 }
                 Err(Errno(libc::EINTR)) => {}
                 // The caller was killed, or all are gone.
@@ -139,7 +133,7 @@ impl Supervisor {
                 }
             }
         }
-        self.idle.fetch_sub(1, Ordering::AcqRel);
+        self.crew.pass_on();
     }
 
     /// Whether no process of the program is left.

@@ -366,16 +366,20 @@ pub(crate) fn size_of_directory(directory: &OwnedFd) -> Option<u64> {
     u64::try_from(status(directory.as_raw_fd()).ok()?.st_size).ok()
 }
 
+/// The name of a descriptor in a folder of `/proc`: a string that ends, for a number has at most eleven characters.
+fn name_in_directory(fd: Fd) -> [u8; 12] {
+    use std::io::Write as _;
+    let mut name = [0; 12];
+    let _ = write!(&mut name[..], "{fd}");
+    name
+}
+
 /// The inode of a descriptor that is listed in a folder of `/proc`, if it is a socket.
 pub(crate) fn socket_inode(directory: &OwnedFd, fd: Fd) -> Result<Option<u64>, Errno> {
-    let mut name = [0; 12];
-    {
-        use std::io::Write as _;
-        let _ = write!(&mut name[..], "{fd}");
-    }
+    let name = name_in_directory(fd);
     // SAFETY: plain numbers, for which zero is a value.
     let mut status: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: a string that ends, for a number has at most eleven characters; room for a status.
+    // SAFETY: a string that ends; room for a status.
     checked(unsafe {
         libc::fstatat(
             directory.as_raw_fd(),
@@ -385,6 +389,20 @@ pub(crate) fn socket_inode(directory: &OwnedFd, fd: Fd) -> Result<Option<u64>, E
         )
     })?;
     Ok((status.st_mode & libc::S_IFMT == libc::S_IFSOCK).then_some(status.st_ino))
+}
+
+/// Reads the beginning of what a folder of `/proc` says of a descriptor.
+pub(crate) fn read_in_directory(
+    directory: &OwnedFd,
+    fd: Fd,
+    buffer: &mut [u8],
+) -> Result<usize, Errno> {
+    let name = name_in_directory(fd);
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+    // SAFETY: a string that ends.
+    let file = owned(unsafe { libc::openat(directory.as_raw_fd(), name.as_ptr().cast(), flags) })?;
+    // SAFETY: a writable buffer of the length given.
+    counted(unsafe { libc::read(file.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) })
 }
 
 /// The inode of a descriptor of the supervisor's own.
@@ -438,18 +456,18 @@ pub(crate) fn read_memory(pid: i32, address: u64, buffer: &mut [u8]) -> Result<u
     counted(unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) })
 }
 
-/// Writes memory of another process; how much could be written.
-pub(crate) fn write_memory(pid: i32, address: u64, bytes: &[u8]) -> Result<usize, Errno> {
-    let local = libc::iovec {
+/// Writes pieces of memory of another process; how much could be written.
+pub(crate) fn write_memory(pid: i32, pieces: [(u64, &[u8]); 2]) -> Result<usize, Errno> {
+    let local = pieces.map(|(_, bytes)| libc::iovec {
         iov_base: bytes.as_ptr().cast_mut().cast(),
         iov_len: bytes.len(),
-    };
-    let remote = libc::iovec {
+    });
+    let remote = pieces.map(|(address, bytes)| libc::iovec {
         iov_base: address as *mut c_void,
         iov_len: bytes.len(),
-    };
-    // SAFETY: a readable buffer of the length given; the address is the other process's.
-    counted(unsafe { libc::process_vm_writev(pid, &raw const local, 1, &raw const remote, 1, 0) })
+    });
+    // SAFETY: readable buffers of the lengths given; the addresses are the other process's.
+    counted(unsafe { libc::process_vm_writev(pid, local.as_ptr(), 2, remote.as_ptr(), 2, 0) })
 }
 
 /// How many descriptors another process may have.

@@ -26,6 +26,8 @@ pub(crate) struct Thread {
     pub(crate) process: i32,
     /// Its folder of descriptors. It stays this thread's, and is empty when the thread has ended.
     descriptors: OwnedFd,
+    /// What is told of them.
+    information: OwnedFd,
 }
 
 impl Threads {
@@ -55,6 +57,7 @@ impl Threads {
     fn open(&self, thread: i32) -> Result<Arc<Thread>, Errno> {
         let opened = Arc::new(Thread {
             descriptors: sys::open_directory(&format!("/proc/{thread}/fd"))?,
+            information: sys::open_directory(&format!("/proc/{thread}/fdinfo"))?,
             process: process_of(thread).ok_or(Errno(libc::ESRCH))?,
         });
         let mut kept = self.kept();
@@ -71,6 +74,17 @@ impl Threads {
 }
 
 impl Thread {
+    /// The `O_…` flags of a descriptor.
+    pub(crate) fn flags_of(&self, fd: Fd) -> Result<i32, Errno> {
+        let mut text = [0; 128];
+        let read = sys::read_in_directory(&self.information, fd, &mut text);
+        let text = read.ok().and_then(|len| text.get(..len));
+        text.and_then(|text| str::from_utf8(text).ok())
+            .and_then(|text| field(text, "flags"))
+            .and_then(|flags| i32::from_str_radix(flags, 8).ok())
+            .ok_or(Errno(libc::EBADF))
+    }
+
     /// Whether its process may have another descriptor. Kernels before 6.2 do not say how many it has.
     pub(crate) fn has_room(&self) -> bool {
         match (
@@ -101,21 +115,42 @@ pub(crate) fn protects_itself(process: i32) -> bool {
 
 /// The parent of a process.
 pub(crate) fn parent_of(process: i32) -> Option<i32> {
-    stat(process)?.1.parse().ok()
+    Some(stat(process)?.parent)
 }
 
-/// Whether a process has not ended yet.
+/// Whether a process has not ended yet: what is about to has no memory any more, and nobody may look at it.
 pub(crate) fn is_there(process: i32) -> bool {
-    stat(process).is_some_and(|(state, _)| state != "Z" && state != "X")
+    stat(process).is_some_and(|stat| !stat.is_leaving || stat.threads > 1)
 }
 
-/// The state of a process, and its parent.
-fn stat(process: i32) -> Option<(String, String)> {
-    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+/// What `/proc/<process>/stat` says.
+struct Stat {
+    parent: i32,
+    /// Its first thread has ended or is about to; others may go on.
+    is_leaving: bool,
+    threads: u32,
+}
+
+/// `PF_EXITING`.
+const EXITING: u32 = 4;
+
+fn stat(process: i32) -> Option<Stat> {
+    parse_stat(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?)
+}
+
+fn parse_stat(text: &str) -> Option<Stat> {
     // The name before it may hold anything.
     let (_, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
-    Some((fields.next()?.to_owned(), fields.next()?.to_owned()))
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let flags: u32 = fields.nth(4)?.parse().ok()?;
+    let threads = fields.nth(10)?.parse().ok()?;
+    Some(Stat {
+        parent,
+        is_leaving: matches!(state, "Z" | "X") || flags & EXITING != 0,
+        threads,
+    })
 }
 
 /// What `/proc/<thread>/status` says under a name.
@@ -123,6 +158,7 @@ fn status(thread: i32) -> Option<String> {
     fs::read_to_string(format!("/proc/{thread}/status")).ok()
 }
 
+/// The value in a line of a name, a colon and a value.
 fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.strip_prefix(':')?.trim())
@@ -158,14 +194,6 @@ fn signalled(thread: i32, status: &str) -> bool {
     own || (is_first && set("ShdPnd") & unblocked != 0)
 }
 
-/// The `O_…` flags of a descriptor of a thread.
-pub(crate) fn flags_of(thread: i32, fd: Fd) -> Result<i32, Errno> {
-    let info = fs::read_to_string(format!("/proc/{thread}/fdinfo/{fd}"))
-        .map_err(|_| Errno(libc::EBADF))?;
-    let flags = field(&info, "flags").and_then(|flags| i32::from_str_radix(flags, 8).ok());
-    flags.ok_or(Errno(libc::EBADF))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +205,22 @@ mod tests {
     fn a_signal_for_the_process_is_its_first_threads() {
         assert!(signalled(7, STATUS));
         assert!(!signalled(8, STATUS));
+    }
+
+    #[test]
+    fn a_process_is_there_until_its_last_thread_leaves() {
+        let own = stat(std::process::id().cast_signed()).expect("one's own");
+        assert!(!own.is_leaving && own.threads >= 1);
+        assert_eq!(
+            own.parent,
+            std::os::unix::process::parent_id().cast_signed()
+        );
+        let text = "7 (a) b) S 3 7 7 0 -1 4194564 100 0 0 0 0 0 0 0 20 0 2 0 99";
+        let leaving = parse_stat(text).expect("a line");
+        assert_eq!((leaving.parent, leaving.threads), (3, 2));
+        assert!(leaving.is_leaving);
+        let present = parse_stat(&text.replace("4194564", "4194560")).expect("a line");
+        assert!(!present.is_leaving);
     }
 
     #[test]

@@ -127,7 +127,8 @@ impl<K: Kernel> Program<'_, K> {
             nonblocking: native.nonblocking,
             close_on_exec: native.close_on_exec,
             options: native.options,
-            untouched,
+            // From outside only those options are seen that the service must know.
+            untouched: untouched && self.kernel.keeps_descriptors(),
         };
         self.attempt(fd, &attempt)
     }

@@ -18,7 +18,7 @@ use crate::Program;
 use crate::home::Home;
 use crate::kernel::{Errno, Fd, Kernel};
 use crate::lan::{Lan, Mode, is_loopback};
-use crate::native::{Native, SMALLEST_BUFFER};
+use crate::native::Native;
 use crate::outcome::{Outcome, Reason, Step};
 use crate::own::UNIX_LEN;
 use crate::sockaddr::{Given, family_of, parse, scope_of, wildcard};
@@ -56,14 +56,12 @@ impl<K: Kernel> Program<'_, K> {
     pub fn adopt(&self, fd: Fd) {
         // What another process has passed may have any past.
         self.kernel.take_untouched(fd);
-        let is_one = match self.own(fd) {
-            // One that still has the buffer of its attempt is to get the full one.
-            Some(name) if name.kind == Kind::Stream => self
-                .int_option(fd, SOL_SOCKET, SO_SNDBUF)
-                .is_ok_and(|size| size < SMALLEST_BUFFER),
-            own => own.is_some_and(|name| name.kind.is_framed()),
+        let needs_a_look = match self.own(fd).map(|name| name.kind) {
+            Some(Kind::Stream) => self.has_buffer_of_attempt(fd),
+            Some(kind) => kind.is_framed(),
+            None => false,
         };
-        if is_one {
+        if needs_a_look {
             self.datagrams.add(fd);
         }
     }

@@ -16,7 +16,7 @@ use zt_socket_rpc::linux::{
 use zt_socket_rpc::table::Table;
 
 use super::{Caller, Place};
-use crate::{sys, target};
+use crate::sys;
 
 /// Bytes of `sun_path`.
 const SUN_PATH: usize = 108;
@@ -56,6 +56,10 @@ impl Kernel for Caller<'_> {
     /// There is none of a connection later.
     fn keeps_descriptors(&self) -> bool {
         false
+    }
+
+    fn take_untouched(&self, fd: Fd) -> bool {
+        self.known(fd).is_some_and(|socket| socket.take_untouched())
     }
 
     fn bind(&self, fd: Fd, address: &[u8]) -> Result<(), Errno> {
@@ -211,7 +215,7 @@ impl Kernel for Caller<'_> {
     fn is_nonblocking(&self, fd: Fd) -> Result<bool, Errno> {
         let flags = match self.end(fd) {
             Some(fd) => sys::status_flags(fd),
-            None => target::flags_of(self.call.thread, self.number),
+            None => self.thread.flags_of(self.number),
         };
         flags.map(|flags| flags & libc::O_NONBLOCK != 0)
     }
@@ -229,7 +233,7 @@ impl Kernel for Caller<'_> {
 
     fn is_close_on_exec(&self, fd: Fd) -> Result<bool, Errno> {
         if fd == self.socket() {
-            let flags = target::flags_of(self.call.thread, self.number)?;
+            let flags = self.thread.flags_of(self.number)?;
             Ok(flags & libc::O_CLOEXEC != 0)
         } else {
             Ok(true)

@@ -39,9 +39,9 @@ fn put_option(call: &Call, answer: &OptionAnswer) -> Result<(), Errno> {
         .ok_or(Errno(libc::EFAULT))?;
     let room = usize::try_from(room).map_err(|_| Errno(libc::EINVAL))?;
     let bytes = answer.cut_to(call.int(1), room);
-    call.memory.write(call.pointer(3), bytes)?;
+    let len = (bytes.len() as u32).to_ne_bytes();
     call.memory
-        .write(call.pointer(4), &(bytes.len() as u32).to_ne_bytes())
+        .write_both((call.pointer(3), bytes), (call.pointer(4), &len))
 }
 
 /// `setsockopt`.

@@ -124,6 +124,24 @@ CASE(connect_non_blocking_then_read_at_once) {
     SAY("read", read(fd, answer, 6));
 }
 
+/* Whoever does not ask how the attempt went has the whole send buffer too. */
+CASE(connect_non_blocking_then_fill) {
+    struct address to = there(peer_listens(5));
+    int fd = tcp(SOCK_NONBLOCK), size = 0;
+    socklen_t len = sizeof size;
+    SAY("connect", connect(fd, SA(to)));
+    SAY("SO_SNDBUF", getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &len));
+    line("a usual size: %d", size >= 16384);
+    line("events: %x", wait_for(fd, POLLOUT));
+    char block[4096] = {0};
+    size_t total = 0;
+    for (ssize_t sent; (sent = write(fd, block, sizeof block)) > 0;)
+        total += (size_t)sent;
+    line("%s after more than 64 KiB: %d", name(errno), total > 65536);
+    SAY("SO_SNDBUF", getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &len));
+    line("a usual size: %d", size >= 16384);
+}
+
 CASE(connect_made_blocking_in_between) {
     struct address to = there(peer_listens(5));
     int fd = tcp(SOCK_NONBLOCK);

@@ -145,6 +145,9 @@ static void start(int i) {
     if (cases[i].pid != 0) return;
     dup2(cases[i].out, 1);
     dup2(cases[i].out, 2);
+    /* Cases use numbers of their own choice: what the others have must not lie there. */
+    for (int other = 0; other <= i; other++)
+        if (cases[other].out > 2) close(cases[other].out);
     alarm(LIMIT);
     cases[i].play();
     fflush(stdout);
@@ -163,6 +166,7 @@ static void report(int i, int status) {
     if (WIFSIGNALED(status)) line("ended by signal %d", WTERMSIG(status));
     else if (status) line("ended with status %d", WEXITSTATUS(status));
     close(cases[i].out);
+    cases[i].out = -1;
 }
 
 static void play_all(void) {

@@ -425,3 +425,17 @@ CASE(options_max_segment) {
     int value = option(fd, SOL_TCP, TCP_MAXSEG);
     line("at most what was asked: %d", value > 500 && value <= 1000);
 }
+
+/* What is set by a copy is set on the socket. */
+CASE(options_set_by_a_copy) {
+    struct address to = there(peer_listens(5));
+    for (int round = 0; round < 2; round++) {
+        int fd = tcp(0), copy = dup(fd);
+        if (round)
+            set(copy, IPPROTO_TCP, TCP_NODELAY, 1);
+        close(copy);
+        SAY("connect", connect(fd, SA(to)));
+        line("TCP_NODELAY: %d", option(fd, IPPROTO_TCP, TCP_NODELAY));
+        close(fd);
+    }
+}

@@ -63,6 +63,13 @@ const KNOWN: &[Known] = &[
         reason: "The decision swaps the descriptor that it is made on, and those copies of it that were seen to be made.",
     },
     Known {
+        cases: &["options_set_by_a_child"],
+        players: &[BY_LIBRARY],
+        always: true,
+        what: "An option that a child of `fork` sets on a socket that its parent has just made, and then connects, is lost.",
+        reason: "A process does not ask the kernel for the options of a socket that it has made and left alone, and cannot see what its children do.",
+    },
+    Known {
         cases: &["connect_unspecified_leaves_an_error"],
         players: EVERYBODY,
         always: true,

@@ -83,6 +83,18 @@ CASE(fork_inherits_a_fresh_socket) {
     SAY("the peer reads", peer("recv 1 5 %d", MSG_WAITALL));
 }
 
+CASE(options_set_by_a_child) {
+    struct address to = there(peer_listens(5));
+    /* The first socket of a process may be looked at more closely. */
+    connect(tcp(0), SA(to));
+    int fd = tcp(0);
+    pid_t child = fork();
+    if (child == 0) _exit(set(fd, SOL_TCP, TCP_NODELAY, 1) == 0 ? 0 : 1);
+    line("status %d", status_of(child));
+    SAY("connect", connect(fd, SA(to)));
+    line("TCP_NODELAY: %d", option(fd, SOL_TCP, TCP_NODELAY));
+}
+
 CASE(exec_keeps_the_buffer_of_a_connection) {
     struct address to = there(peer_listens(5));
     int fd = tcp(SOCK_NONBLOCK);

@@ -9,11 +9,10 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 use zt_socket_rpc::{
-    Accepted, Connect, Entry, Id, Kind as SocketKind, Name, Origin, Reply, SetOption, State,
+    Accepted, Connect, Entry, Id, Kind as SocketKind, Name, Origin, SetOption, State,
 };
 
 use super::budget::Lease;
-use super::requests::reply;
 use super::{Broker, Socket, Turn, descriptor, stream};
 use crate::engine::slots::Key;
 
@@ -37,13 +36,13 @@ pub(super) struct Offer<'a> {
 }
 
 impl Broker {
-    /// Connects two programs of this service, if that is what is asked for. Gives the service's half back if not.
+    /// Connects two programs of this service, if that is what is asked for: the local address, and the program's own half,
+    /// which is to be closed. Gives the service's half back if not.
     pub(super) fn connect_direct(
         &mut self,
         turn: &mut Turn<'_>,
         offer: Offer<'_>,
-        connection: &OwnedFd,
-    ) -> Result<(), OwnedFd> {
+    ) -> Result<(SocketAddr, OwnedFd), OwnedFd> {
         let Offer {
             connect,
             uid,
@@ -88,7 +87,6 @@ impl Broker {
         let mut strays = Vec::new();
         stream::drain(&half, connect.plug, &mut strays);
         self.dispose_strays(strays);
-        self.disposal.dispose(own);
         let arrival = Arrival {
             record: Accepted {
                 origin: Origin::Lan,
@@ -106,10 +104,7 @@ impl Broker {
         self.counters.direct += 1;
         // As on a kernel's loopback, the connection is in the queue before its program hears of it.
         self.run_listener(turn, key);
-        if connect.wait {
-            reply(connection, &Reply::Done { local }, None);
-        }
-        Ok(())
+        Ok((local, own))
     }
 
     /// The listener that takes the connection at once, the local address, and what it costs until it is accepted.

@@ -124,8 +124,17 @@ impl Broker {
                     half,
                     own,
                 };
-                match self.connect_direct(turn, offer, &connection) {
-                    Ok(()) => return self.disposal.hang_up(connection),
+                match self.connect_direct(turn, offer) {
+                    // Answered when nobody but its program holds its end: so that the program's close is the last one.
+                    Ok((local, own)) if connect.wait => {
+                        return self.disposal.dispose_then(own, move || {
+                            reply(&connection, &Reply::Done { local }, None);
+                        });
+                    }
+                    Ok((_, own)) => {
+                        self.disposal.dispose(own);
+                        return self.disposal.hang_up(connection);
+                    }
                     Err(half) => half,
                 }
             }

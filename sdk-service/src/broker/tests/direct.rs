@@ -17,7 +17,7 @@ fn two_programs_hold_the_ends_of_one_pair() {
     let listening = rig.listening(8080, 4);
     let (connection, control) = rig.program.connect_here(at(OURS, 8080), true);
     rig.settle();
-    let Some(Ok((Reply::Done { local }, _))) = reply(&control) else {
+    let Ok((Reply::Done { local }, _)) = within(|| reply(&control)) else {
         panic!("not connected");
     };
     let (record, fd) = listening.accept().unwrap();

@@ -39,6 +39,8 @@ pub(super) struct Datagram {
     pub(super) bound: SocketAddr,
     /// The network of the peer, if there is one.
     pub(super) side: Option<Reach>,
+    /// The peer may be a name server.
+    pub(super) has_server: bool,
     /// The name server in whose place the service has answered.
     pub(super) asked: Option<SocketAddr>,
     /// The program may still bind it.
@@ -231,8 +233,7 @@ impl Datagram {
             self.is_changed = true;
         }
         self.settle();
-        let leads_to_lan = means.table.routes_to(peer.ip());
-        if let Some(header) = self.redirected(header, leads_to_lan, means.names, payload) {
+        if let Some(header) = self.redirected(header, means, payload) {
             let given = self.give(means, &header, questions::OWN, payload, true);
             self.given(means, given);
             return true;

@@ -12,7 +12,7 @@ use super::binding::Place;
 use super::datagram::{Datagram, Means, SCRATCH, Verdict, for_kernel, unmapped};
 use super::lost::errno_of;
 use super::requests::Answer;
-use super::{Broker, Socket, Turn, native, questions};
+use super::{Broker, Socket, Turn, native};
 use crate::engine::reactor::{Interest, Kind, Ready};
 use crate::engine::slots::Key;
 
@@ -96,6 +96,7 @@ impl Broker {
             entry,
             bound,
             side: None,
+            has_server: false,
             asked: None,
             is_unbound: open.unbound,
             is_isolated: open.isolated,
@@ -154,8 +155,7 @@ impl Broker {
         let table = self.table.reader();
         socket.settle();
         socket.asked = None;
-        let is_server = remote
-            .is_some_and(|remote| socket.may_be_name_server(remote, table.routes_to(remote.ip())));
+        let is_server = remote.is_some_and(|remote| socket.may_be_name_server(remote, table));
         let side = remote.map(|remote| match socket.reach(table, remote, 0) {
             // Nothing is ever sent to it.
             _ if is_server && socket.is_isolated => Reach::Own,
@@ -183,10 +183,9 @@ impl Broker {
             (_, Some(Ok(local))) => (Some(Reach::Own), local),
             (_, Some(Err(errno))) | (Some(Err(errno)), None) => return Err(errno),
         };
-        if !matches!(side, Some(Reach::Lan | Reach::Both)) {
+        if is_server || !matches!(side, Some(Reach::Lan | Reach::Both)) {
             // It was not connected, or it is still there: nothing else can go wrong.
-            let stand_in = is_server.then_some(questions::OWN);
-            let _ = turn.host.udp_connect(socket.host, stand_in);
+            let _ = turn.host.udp_connect(socket.host, None);
         }
         if !matches!(side, Some(Reach::Own | Reach::Both))
             && matches!(socket.side, Some(Reach::Own | Reach::Both))
@@ -195,6 +194,7 @@ impl Broker {
             rustix::net::connect_unspec(kernel)?;
         }
         socket.side = side;
+        socket.has_server = is_server;
         socket.entry.state = if remote.is_some() {
             State::Connected
         } else {

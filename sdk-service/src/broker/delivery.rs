@@ -18,15 +18,22 @@ impl Datagram {
         if self.blocked || !self.host_ready {
             return false;
         }
-        if self.side == Some(Reach::Own) && self.asked.is_none() {
-            means.host.udp_receive(self.host, |_| Taken::Yes);
-        }
         let mut left = TURN;
         while left > 0 {
+            if self.side.is_some() {
+                means.host.udp_receive(self.host, |datagram| {
+                    if self.takes_from_lan(datagram.from) {
+                        Taken::Later
+                    } else {
+                        Taken::Yes
+                    }
+                });
+            }
             let waiting: Vec<Arrived<'_>> = means
                 .host
                 .udp_waiting(self.host)
                 .take(left.min(burst::MOST))
+                .take_while(|datagram| self.takes_from_lan(datagram.from))
                 .collect();
             if waiting.is_empty() {
                 self.host_ready = false;

@@ -77,7 +77,12 @@ impl Table<'_> {
     /// Whether the LAN's routes lead to `address`: as in the routing table of a host with both networks the longest prefix
     /// decides, and the LAN's of two that are alike. So a default route of the LAN leaves the container its neighbours.
     pub fn routes_to(&self, address: IpAddr) -> bool {
-        let lan_leads = consistent(&self.0[H_SEQUENCE], || {
+        self.route_to(address).is_some()
+    }
+
+    /// The length of the prefix by which the LAN's routes lead to `address`, if they do: 0 for a default route.
+    pub fn route_to(&self, address: IpAddr) -> Option<u8> {
+        consistent(&self.0[H_SEQUENCE], || {
             let (_, routes) = self.counts();
             let near = self.0[H_NEAR].load(Ordering::Relaxed) as usize;
             let longest = |from: usize, count: usize| {
@@ -87,10 +92,8 @@ impl Table<'_> {
                     .map(|prefix| prefix.length)
                     .max()
             };
-            let route = longest(0, routes);
-            route.is_some() && route >= longest(routes, near)
-        });
-        lan_leads.unwrap_or(false)
+            longest(0, routes).filter(|&route| Some(route) >= longest(routes, near))
+        })?
     }
 
     /// Whether `address` is one of this service's own on the LAN.

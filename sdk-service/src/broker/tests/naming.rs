@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, UdpSocket};
 
 use zt_netstack::names::{Asked, Data, Flags, GROUPS, Message, PORT, RESOLVER, Record};
-use zt_netstack::{SendOptions, Sharing, Taken, UdpId};
-use zt_socket_rpc::HostName;
+use zt_netstack::{Route, SendOptions, Sharing, Taken, UdpId};
+use zt_socket_rpc::{HostName, Prefix};
 
 use super::datagrams::{receive, send};
 use super::*;
@@ -44,6 +44,29 @@ impl Named {
         let (peer, _) = rig.peer.udp_bind(at, Sharing::default()).unwrap();
         rig.peer.multicast_join(peer, GROUPS[0]).unwrap();
         Self { rig, peer }
+    }
+
+    /// Gives the LAN a default route: the peer is the gateway.
+    fn leads_everywhere(&mut self) {
+        let everywhere = (Ipv4Addr::UNSPECIFIED.into(), 0);
+        let config = HostConfig {
+            mac: OUR_MAC,
+            mtu: 2800,
+            addresses: vec![(OURS.parse().unwrap(), 24)],
+            routes: vec![Route {
+                prefix: everywhere,
+                via: Some(THEIRS.parse().unwrap()),
+            }],
+        };
+        let now = self.rig.now;
+        self.rig.host.configure(now, config);
+        let (address, length) = everywhere;
+        let everywhere = Prefix { address, length };
+        let resolver = Prefix {
+            address: RESOLVER,
+            length: 32,
+        };
+        self.rig.broker.set_lan(&[], &[everywhere, resolver], &[]);
     }
 
     fn pass(&mut self, span: Duration) {
@@ -257,11 +280,14 @@ fn a_program_that_makes_dns_messages_itself_is_answered() {
 
 #[test]
 fn a_question_for_a_name_server_is_answered_in_its_place_if_it_is_about_the_lan() {
-    let server = at("127.0.0.1", 53);
-    // Connected, and not.
-    for remote in [Some(server), None] {
+    // On the container's own network, and beyond a gateway of the LAN; connected, and not.
+    let (near, far) = (at("127.0.0.1", 53), at("198.51.100.1", 53));
+    let cases = [(near, true), (near, false), (far, true), (far, false)];
+    for (server, is_connected) in cases {
+        let remote = is_connected.then_some(server);
         let mut named = Named::new(Some("web"));
         named.pass(Duration::from_secs(3));
+        named.leads_everywhere();
         let kernel = UdpSocket::bind("127.0.0.1:0").unwrap();
         let opened = named.rig.open(at("0.0.0.0", 0), remote, Some(&kernel));
         let (socket, _) = opened.unwrap();
@@ -279,9 +305,10 @@ fn a_question_for_a_name_server_is_answered_in_its_place_if_it_is_about_the_lan(
             send(&socket, server, &question.to_bytes());
             named.rig.settle();
         };
-        let by_own_network = |named: &Named| {
+        let sent = |named: &Named, name| {
             let counters = named.rig.broker.counters();
-            counters.iter().find(|c| c.0 == "datagrams_out_native")
+            let found = counters.iter().find(|counter| counter.0 == name);
+            found.map(|counter| counter.1)
         };
         ask(&mut named, "web.local");
         let (header, payload) = receive(&socket).expect("an answer");
@@ -289,8 +316,11 @@ fn a_question_for_a_name_server_is_answered_in_its_place_if_it_is_about_the_lan(
         let answer = Message::parse(&payload).unwrap();
         assert_eq!(answer.id, 77);
         assert_eq!(answer.answers[0].data, Data::A(OURS.parse().unwrap()));
-        assert_eq!(by_own_network(&named), Some(("datagrams_out_native", 0)));
+        assert_eq!(sent(&named, "datagrams_out_native"), Some(0));
+        assert_eq!(sent(&named, "datagrams_out"), Some(1));
         ask(&mut named, "www.example");
-        assert_eq!(by_own_network(&named), Some(("datagrams_out_native", 1)));
+        let (by_own, by_lan) = if server == near { (1, 1) } else { (0, 2) };
+        assert_eq!(sent(&named, "datagrams_out_native"), Some(by_own));
+        assert_eq!(sent(&named, "datagrams_out"), Some(by_lan));
     }
 }

@@ -148,6 +148,8 @@ def main():
     HOST, *rest = sys.argv[1:]
     if rest[:1] == ["--module"]:
         module(rest[1], rest[2:])
+    # What is started in the background ignores it, and tests that interrupt themselves then run for ever.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     import test.test_asyncio
     names = ["test." + name for name in MODULES]
     names += ["test.test_asyncio." + found.name for found in pkgutil.iter_modules(test.test_asyncio.__path__)
